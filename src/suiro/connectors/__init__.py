@@ -1,0 +1,1 @@
+"""One file for each system; found by name, imported when used."""

@@ -1,0 +1,297 @@
+"""PostgreSQL as a destination: claims, staging tables, and one transaction for rows and marker."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from suiro.connectors.postgres.config import PostgresConfig
+from suiro.connectors.postgres.publish import Entry
+from suiro.connectors.postgres.session import Session, connect, told
+from suiro.connectors.postgres.stage import PREFIX, Place, PostgresRawStage, PostgresStage
+from suiro.connectors.postgres.summary import summarise_relation
+from suiro.connectors.postgres.swap import reason_not_to
+from suiro.connectors.postgres.tables import Relation, as_table, find_relation, locate, primary_key, quote
+from suiro.connectors.postgres.types import RESTORES, sql_type
+from suiro.model.errors import Fenced, InternalError, TransientError, VerificationFailed
+from suiro.model.job import TaskKey
+from suiro.model.schema import Position, Table
+from suiro.model.selection import Replace, WriteMode, WriteSpec
+from suiro.model.summary import EMPTY, Summary
+from suiro.spi.context import Context
+from suiro.spi.destination import Atomicity, Capabilities, Claim, Destination, Marker, Published, Stage, Staged
+from suiro.spi.powers import RawStage, TakesFormat, Wire
+from suiro.toolkit.sql.merge import Counts
+
+MARKERS = "_suiro_markers"
+FORMAT = "postgresql binary COPY"
+_PATIENCE = 3.0  #: seconds a claim waits for the session of a process that has just died
+
+_MARKERS_TABLE = """
+CREATE TABLE IF NOT EXISTS {table} (
+    key text PRIMARY KEY, source text NOT NULL, stream text NOT NULL, table_name text NOT NULL,
+    epoch bigint NOT NULL, run text NOT NULL, made oid, position text, claimed_at timestamptz NOT NULL DEFAULT now(),
+    published_at timestamptz)
+"""
+
+
+class PostgresDestination(Destination[PostgresConfig], TakesFormat):
+    """Tables of one database. A claim's lease is a session-level advisory lock: it ends with the session."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        write_modes=dict.fromkeys(WriteMode, Atomicity.TRANSACTION),
+        max_identifier=63,
+        folds_case=False,
+        restores=RESTORES,
+    )
+
+    def __init__(self, config: PostgresConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._opened: Session | None = None
+        self._stages = 0
+        self._held: list[Place] = []
+
+    def check(self) -> None:
+        with told(self.config, self.context, "checking the right to write"), self._session.transaction() as transaction:
+            schema = self.config.schema_
+            self._make_schema(schema)
+            self._session.execute(f"CREATE TABLE {quote(schema, PREFIX + 'check')} (a int)".encode())
+            transaction.force_rollback = True
+
+    def inspect(self, name: str) -> Table | None:
+        schema, table = locate(name, self.config.schema_)
+        with told(self.config, self.context, f"looking at {name}"):
+            relation = find_relation(self._session, schema, table)
+            return None if relation is None else as_table(relation, name, primary_key(self._session, relation.oid))
+
+    def claim(self, key: TaskKey, run: str) -> Claim:
+        schema, table = locate(key.table, self.config.schema_)
+        session = self._session
+        with told(self.config, self.context, f"claiming {key.table}"):
+            self._take_lock(key)
+            home = self._home(schema)
+            with session.transaction():
+                session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"suiro {home}",))
+                for name in {schema, home}:
+                    self._make_schema(name)
+                if find_relation(session, home, MARKERS) is None:
+                    session.execute(_MARKERS_TABLE.format(table=quote(home, MARKERS)).encode())
+            self._drop_leftovers(key, {schema, home})
+            epoch, position = self._raise_epoch(key, run, home, missing=find_relation(session, schema, table) is None)
+        return Claim(key=key, run=run, epoch=epoch, position=position)
+
+    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+        place = self._place(table, spec, claim, alone=not truncates)
+        return PostgresStage(place, table, spec, claim, truncates=truncates)
+
+    def takes(self, wire: Wire, table: Table) -> bool:
+        mine = tuple((field.name, sql_type(field)) for field in table.schema)
+        return wire.format == FORMAT and mine == wire.columns and self._knows_types(mine)
+
+    def stage_raw(self, table: Table, spec: WriteSpec, claim: Claim, wire: Wire) -> RawStage:
+        place = self._place(table, spec, claim, alone=True)
+        with told(self.config, self.context, "staging"):
+            return PostgresRawStage(place, table, spec, claim, wire)
+
+    def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
+        if not staged:
+            raise InternalError("there is nothing staged to publish")
+        first = staged[0]
+        schema, name = locate(first.table.name, self.config.schema_)
+        session = self._session
+        with told(self.config, self.context, f"publishing {first.table.name}"), session.transaction():
+            made = self._fence(first.claim, schema, name)
+            stages = [self._find_stage(item, schema) for item in staged]
+            found = self._verify(staged, stages, expect)
+            total, notes = Counts(), list[str]()
+            for number, (item, stage) in enumerate(zip(staged, stages, strict=True)):
+                replaces = item.spec.mode is WriteMode.REPLACE and number == 0
+                entry = Entry(session=session, staged=item, stage=stage, schema=schema, name=name, made=made)
+                if item.truncates and not replaces:
+                    self._empty(entry, total)
+                new = find_relation(session, schema, name) is None
+                entry.enter(replaces=replaces)
+                made = made or new
+                _add(total, entry.counts)
+                notes += entry.notes
+            self._move(markers, schema, name, made)
+            for stage in stages:
+                session.execute(f"DROP TABLE IF EXISTS {stage.sql}".encode())
+        self._held = []
+        return Published(found=found, **_as_dict(total), notes=tuple(notes))
+
+    def close(self) -> None:
+        if self._opened is not None and not self._opened.closed:
+            for place in self._held:
+                place.drop()
+            self._opened.close()
+
+    # -- sessions and locks ------------------------------------------------------------------------------------------
+
+    @property
+    def _session(self) -> Session:
+        if self._opened is None:
+            self._opened = connect(self.config, self.context)
+        return self._opened
+
+    def _take_lock(self, key: TaskKey) -> None:
+        number = int(key.digest()[:16], 16) - 2**63
+        until = time.monotonic() + _PATIENCE
+        while True:
+            row = self._session.execute("SELECT pg_try_advisory_lock(%s::bigint)", (number,)).fetchone()
+            if row and row[0]:
+                return
+            self.context.check_cancelled()
+            if time.monotonic() > until:
+                raise TransientError(
+                    f"another run is loading {key.table} ({self._holder(key)})",
+                    hint="Wait until it is done, or cancel it, and run again.",
+                )
+            time.sleep(0.1)
+
+    def _holder(self, key: TaskKey) -> str:
+        home = self._home(locate(key.table, self.config.schema_)[0])
+        if find_relation(self._session, home, MARKERS) is None:
+            return "it has just begun"
+        asked = f"SELECT run FROM {quote(home, MARKERS)} WHERE key = %s"
+        row = self._session.execute(asked.encode(), (key.digest(),)).fetchone()
+        return f"run {row[0]}" if row else "it has just begun"
+
+    def _home(self, schema: str) -> str:
+        """Where markers and staging tables live."""
+        return self.config.suiro_schema or schema
+
+    def _make_schema(self, name: str) -> None:
+        row = self._session.execute("SELECT to_regnamespace(%s) IS NULL", (quote(name),)).fetchone()
+        if row and row[0]:
+            self._session.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(name)}".encode())
+
+    # -- claims and markers ------------------------------------------------------------------------------------------
+
+    def _drop_leftovers(self, key: TaskKey, schemas: set[str]) -> None:
+        left = self._session.execute(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = ANY(%s) AND starts_with(c.relname, %s) AND c.relkind = 'r'",
+            (list(schemas), _stage_prefix(key)),
+        ).fetchall()
+        for schema, name in left:
+            self._session.execute(f"DROP TABLE IF EXISTS {quote(schema, name)}".encode())
+
+    def _raise_epoch(self, key: TaskKey, run: str, home: str, *, missing: bool) -> tuple[int, Position | None]:
+        row = self._session.execute(
+            f"INSERT INTO {quote(home, MARKERS)} AS m (key, source, stream, table_name, epoch, run) "
+            "VALUES (%s, %s, %s, %s, 1, %s) ON CONFLICT (key) DO UPDATE SET epoch = m.epoch + 1, run = excluded.run, "
+            "claimed_at = now(), position = CASE WHEN %s THEN NULL ELSE m.position END "
+            "RETURNING epoch, position".encode(),
+            (key.digest(), key.source, key.stream, key.table, run, missing),
+        ).fetchone()
+        assert row is not None
+        return int(row[0]), None if row[1] is None else json.loads(row[1])
+
+    def _fence(self, claim: Claim, schema: str, name: str) -> bool:
+        """Hold the marker's row for this transaction; returns whether Suiro made the table."""
+        markers = quote(self._home(schema), MARKERS)
+        row = self._session.execute(
+            f"SELECT epoch FROM {markers} WHERE key = %s FOR UPDATE".encode(), (claim.key.digest(),)
+        ).fetchone()
+        if row is None or int(row[0]) != claim.epoch:
+            raise Fenced(
+                f"another run took over the loading of {claim.key.table}", hint="Nothing was changed by this run."
+            )
+        asked = f"SELECT EXISTS (SELECT FROM {markers} WHERE made = to_regclass(%s)::oid)"
+        mine = self._session.execute(asked.encode(), (quote(schema, name),)).fetchone()
+        return bool(mine and mine[0])
+
+    def _move(self, markers: Sequence[Marker], schema: str, name: str, made: bool) -> None:
+        table = quote(self._home(schema), MARKERS)
+        for marker in markers:
+            self._session.execute(
+                f"UPDATE {table} SET position = %s, published_at = now(), "
+                "made = CASE WHEN %s THEN to_regclass(%s)::oid END WHERE key = %s".encode(),
+                (json.dumps(dict(marker.position)), made, quote(schema, name), marker.key.digest()),
+            )
+
+    # -- staging -----------------------------------------------------------------------------------------------------
+
+    def _place(self, table: Table, spec: WriteSpec, claim: Claim, *, alone: bool) -> Place:
+        """Where the next staging table goes, and whether it may become the table itself."""
+        schema, name = locate(table.name, self.config.schema_)
+        home = self._home(schema)
+        with told(self.config, self.context, "staging"):
+            target = find_relation(self._session, schema, name)
+            becomes = alone and self._stages == 0
+            if target is not None:
+                swaps = spec.mode is WriteMode.REPLACE and spec.replace is Replace.AUTO
+                becomes = becomes and swaps and reason_not_to(self._session, target, self._made(target, home)) is None
+                home = schema if becomes else home
+        self._stages += 1
+        place = Place(
+            config=self.config,
+            context=self.context,
+            session=self._session,
+            schema=home,
+            name=f"{_stage_prefix(claim.key)}{claim.epoch}_{self._stages}",
+            becomes=becomes,
+            target=target,
+        )
+        self._held.append(place)
+        return place
+
+    def _made(self, target: Relation, home: str) -> bool:
+        asked = f"SELECT EXISTS (SELECT FROM {quote(home, MARKERS)} WHERE made = %s)"
+        row = self._session.execute(asked.encode(), (target.oid,)).fetchone()
+        return bool(row and row[0])
+
+    def _find_stage(self, item: Staged, schema: str) -> Relation:
+        for place in (schema, self._home(schema)):
+            stage = find_relation(self._session, place, item.location)
+            if stage is not None:
+                return stage
+        raise Fenced(f"the rows staged for {item.table.name} are gone: another run took over", hint="Run again.")
+
+    def _verify(self, staged: Sequence[Staged], stages: Sequence[Relation], expect: Summary | None) -> Summary:
+        found = EMPTY
+        for item, stage in zip(staged, stages, strict=True):
+            key, columns = item.spec.key, expect is None or bool(expect.columns)
+            fields = list(item.table.schema)
+            found = found + summarise_relation(self._session, stage.sql, fields, columns=columns, key=key)
+        differences = () if expect is None else expect.differences(found)
+        if differences:
+            raise VerificationFailed(
+                f"what was staged for {staged[0].table.name} is not what was read; nothing was published",
+                hint="Run again; if it happens again, look for what else writes to the staging tables.",
+                differences=differences,
+            )
+        return found
+
+    def _empty(self, entry: Entry, total: Counts) -> None:
+        target = find_relation(self._session, entry.schema, entry.name)
+        if target is not None:
+            row = self._session.execute(f"SELECT count(*) FROM {target.sql}".encode()).fetchone()
+            total.removed += int(row[0]) if row else 0
+            entry.empty(target)
+
+    def _knows_types(self, columns: Sequence[tuple[str, str]]) -> bool:
+        """Whether every type exists here; an enum of another database may not."""
+        with told(self.config, self.context, "looking at types"):
+            for name in {type_.split("(", 1)[0] for _, type_ in columns}:
+                row = self._session.execute("SELECT to_regtype(%s) IS NOT NULL", (name,)).fetchone()
+                if not (row and row[0]):
+                    return False
+        return True
+
+
+def _stage_prefix(key: TaskKey) -> str:
+    return f"{PREFIX}{key.digest()[:16]}_"
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for name in _as_dict(more):
+        setattr(total, name, getattr(total, name) + getattr(more, name))
+
+
+def _as_dict(counts: Counts) -> dict[str, int]:
+    names = ("inserted", "updated", "unchanged", "superseded", "deleted", "removed")
+    return {name: getattr(counts, name) for name in names}

@@ -1,0 +1,225 @@
+"""PostgreSQL as a source: tables and views, read in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any, ClassVar
+
+import psycopg
+import pyarrow as pa
+
+from suiro.connectors.postgres.bulk import bulk_read, nan_refused
+from suiro.connectors.postgres.config import PostgresConfig
+from suiro.connectors.postgres.destination import FORMAT
+from suiro.connectors.postgres.dialect import DIALECT
+from suiro.connectors.postgres.query import rows_of
+from suiro.connectors.postgres.session import Session, connect, told, version_note
+from suiro.connectors.postgres.summary import summarise_relation
+from suiro.connectors.postgres.tables import Relation, columns_sql, find_relation, locate, primary_key, quote
+from suiro.connectors.postgres.types import wire_type
+from suiro.model.change import Checkpoint
+from suiro.model.errors import ConfigError, DataError
+from suiro.model.naming import join_name
+from suiro.model.schema import ReadMode, Stream
+from suiro.model.selection import Selection
+from suiro.model.summary import Summary
+from suiro.spi.context import Context
+from suiro.spi.powers import SharesFormat, Summarises, Wire
+from suiro.spi.source import Read
+from suiro.toolkit.sql.source import Parameters, SqlSource, check_condition, cursor_fields, enclosed
+
+PIECE_BYTES = 2**19
+
+_STREAMS = """
+SELECT n.nspname, c.relname, c.reltuples::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = ANY('{r,p,v,m,f}') AND NOT c.relispartition
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relname !~ '^_suiro_'
+  AND (has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT'))
+  AND has_schema_privilege(n.oid, 'USAGE')
+ORDER BY 1, 2
+"""
+
+
+class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
+    """Tables, partitioned tables (as one), views, materialized views and foreign tables the user may read."""
+
+    dialect = DIALECT
+    kinds: ClassVar[str] = "rpvmf"
+
+    def __init__(self, config: PostgresConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._opened: Session | None = None
+        self._snapshot: str | None = None
+        self._relations: dict[str, Relation] = {}
+
+    def check(self) -> None:
+        with told(self.config, self.context, "checking"):
+            self._session.execute("SELECT 1")
+
+    def discover(self) -> Iterator[Stream]:
+        with told(self.config, self.context, "listing streams"):
+            found = self._session.execute(_STREAMS).fetchall()
+        for schema, name, rows in found:
+            stream = self._stream(schema, name, rows)
+            if stream is not None:
+                yield stream
+
+    def find(self, name: str) -> Stream:
+        schema, table = locate(name, self.config.schema_)
+        with told(self.config, self.context, f"looking for {name}"):
+            row = self._session.execute(
+                "SELECT c.reltuples::bigint FROM pg_class c WHERE c.oid = to_regclass(%s)", (quote(schema, table),)
+            ).fetchone()
+        stream = self._stream(schema, table, row[0]) if row else None
+        return stream if stream is not None else super().find(name)
+
+    def plan(self, selections: Sequence[Selection]) -> Sequence[Read]:
+        reads = super().plan(selections)
+        with told(self.config, self.context, "opening a snapshot"):
+            self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            row = self._session.execute("SELECT pg_export_snapshot()").fetchone()
+        self._snapshot = str(row[0]) if row else None
+        return reads
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    def stream(self, sql: str, parameters: Parameters, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        query = psycopg.ClientCursor(self._session).mogrify(sql, parameters) if parameters else sql
+        batches = bulk_read(self.config, self.context, query, schema, self._snapshot, self._session.info.server_version)
+        try:
+            with closing(batches):  # type: ignore[type-var]
+                yield from batches
+        except DataError as error:
+            raise self._named(error, schema) from error
+
+    def column(self, field: pa.Field) -> str:
+        column = self._reading.column(field.name)
+        assert column is not None
+        return column.select(quote(field.name), field)
+
+    def select(self, selection: Selection, since: Any) -> tuple[str, list[object], pa.Schema]:
+        self._reading = self._relation(selection.stream)
+        sql, parameters, schema = super().select(selection, since)
+        return sql, parameters, schema
+
+    def query(self, sql: str) -> Iterator[pa.RecordBatch]:
+        yield from rows_of(self._session, sql, self.config, self.context)
+
+    # -- powers ------------------------------------------------------------------------------------------------------
+
+    def summarise(self, read: Read, *, columns: bool, key: tuple[str, ...]) -> Summary:
+        (selection,) = read.selections
+        fields = [selection.stream.schema.field(name) for name in selection.columns]
+        with closing(self._in_snapshot()) as session, told(self.config, self.context, "adding up the source"):
+            return summarise_relation(session, self._from(selection), fields, columns=columns, key=key)
+
+    def wire(self, selection: Selection) -> Wire | None:
+        relation = self._relation(selection.stream)
+        columns = []
+        for name in selection.columns:
+            column = relation.column(name)
+            type_ = None if column is None else wire_type(column)
+            if type_ is None:
+                return None
+            columns.append((name, type_))
+        return Wire(format=FORMAT, columns=tuple(columns))
+
+    def read_raw(self, read: Read) -> Iterator[bytes | memoryview | Checkpoint]:
+        (selection,) = read.selections
+        relation = self._relation(selection.stream)
+        names = columns_sql(selection.columns)
+        plain = relation.kind == "r" and selection.where is None
+        what = f"{relation.sql} ({names})" if plain else f"(SELECT {names} FROM {self._from(selection)})"
+        with closing(self._in_snapshot()) as session, told(self.config, self.context, "reading"):
+            with session.cursor() as cursor, cursor.copy(f"COPY {what} TO STDOUT (FORMAT binary)".encode()) as copy:
+                waiting, size = [], 0
+                for row in copy:
+                    waiting.append(row)
+                    size += len(row)
+                    if size >= PIECE_BYTES:
+                        self.context.check_cancelled()
+                        yield b"".join(waiting)
+                        waiting, size = [], 0
+                yield b"".join(waiting)
+        yield Checkpoint({})
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _session(self) -> Session:
+        if self._opened is None:
+            self._opened = connect(self.config, self.context)
+        return self._opened
+
+    def _in_snapshot(self) -> Session:
+        session = connect(self.config, self.context)
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if self._snapshot is not None:
+            session.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'".encode())
+        return session
+
+    def _from(self, selection: Selection) -> str:
+        table = self._relation(selection.stream).sql
+        if selection.where is None:
+            return table
+        check_condition(selection.where, self.dialect)
+        return f"(SELECT * FROM {table} WHERE {enclosed(selection.where)}) AS s"
+
+    def _relation(self, stream: Stream) -> Relation:
+        if stream.name not in self._relations:
+            schema, table = locate(stream.name, self.config.schema_)
+            with told(self.config, self.context, f"looking at {stream.name}"):
+                relation = find_relation(self._session, schema, table)
+            if relation is None:
+                raise ConfigError(f"the stream {stream.name} is gone", hint="List the streams again.")
+            self._relations[stream.name] = relation
+        return self._relations[stream.name]
+
+    def _stream(self, schema: str, name: str, rows: int) -> Stream | None:
+        with told(self.config, self.context, f"looking at {schema}.{name}"):
+            relation = find_relation(self._session, schema, name)
+            if relation is None:
+                return None
+            key = primary_key(self._session, relation.oid)
+        fields = [
+            (column, column.field(numeric_as_text=self.config.numeric == "text"))
+            for column in relation.columns
+            if column.readable
+        ]
+        hidden = [column.name for column in relation.columns if not column.readable]
+        notes = version_note(self._session)
+        if hidden:
+            notes += (f"The user may not read {', '.join(hidden)}: left out.",)
+        table = pa.schema([field for _, field in fields])
+        never_null = frozenset(column.name for column, _ in fields if column.not_null)
+        cursors = cursor_fields(table, never_null)
+        modes = {ReadMode.FULL, ReadMode.INCREMENTAL} if cursors else {ReadMode.FULL}
+        stream_name = join_name([schema, name])
+        self._relations[stream_name] = relation
+        return Stream(
+            name=stream_name,
+            schema=table,
+            primary_key=key if set(key) <= set(table.names) else (),
+            cursor_fields=cursors,
+            read_modes=frozenset(modes),
+            rows=rows if rows >= 0 else None,
+            notes=notes,
+        )
+
+    def _named(self, error: DataError, schema: pa.Schema) -> DataError:
+        """The server doesn't say which numeric held NaN: look."""
+        if "NaN" not in error.message or error.message.startswith("column "):
+            return error
+        decimals = [field.name for field in schema if pa.types.is_decimal(field.type)]
+        for name in decimals:
+            asked = f"SELECT EXISTS (SELECT FROM {self._reading.sql} WHERE {quote(name)} = 'NaN')"
+            row = self._session.execute(asked.encode()).fetchone()
+            if row and row[0]:
+                return nan_refused(name)
+        return error

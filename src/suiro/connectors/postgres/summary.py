@@ -1,0 +1,92 @@
+"""Summaries computed inside PostgreSQL: the same figures as `model.summary`, by SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pyarrow as pa
+
+from suiro.connectors.postgres.session import Session
+from suiro.connectors.postgres.tables import quote
+from suiro.model.summary import MODULUS, ColumnSummary, Measure, Summary, has_range, measure_of
+from suiro.model.types import MAY_BE_INFINITE, logical_base
+
+_MOST = 500  #: columns in one query; a select list has room for 1,664 expressions
+_NAN8 = 0x7FF8000000000000
+_NAN4 = 0x7FC00000
+
+
+def summarise_relation(
+    session: Session, from_sql: str, fields: Sequence[pa.Field], *, columns: bool, key: Sequence[str]
+) -> Summary:
+    """The summary of `SELECT ... FROM <from_sql>`, whose columns have the fields' names and PostgreSQL types."""
+    if not columns:
+        row = session.execute(f"SELECT count(*) FROM {from_sql}".encode()).fetchone()
+        return Summary(rows=int(row[0]) if row else 0, columns={})
+    total: dict[str, ColumnSummary] = {}
+    rows = 0
+    for start in range(0, max(len(fields), 1), _MOST):
+        part = fields[start : start + _MOST]
+        asked = ", ".join(["count(*)", *(e for field in part for e in _expressions(field, field.name in key))])
+        answer = session.execute(f"SELECT {asked} FROM {from_sql}".encode()).fetchone()
+        assert answer is not None
+        rows = int(answer[0])
+        values = iter(answer[1:])
+        for field in part:
+            total[field.name] = _read(field, [next(values) for _ in _expressions(field, field.name in key)])
+    return Summary(rows=rows, columns=total)
+
+
+def _expressions(field: pa.Field, ranged: bool) -> list[str]:
+    column = quote(field.name)
+    asked = [f"count({column})"]
+    total = _total(field, column)
+    if total is not None:
+        asked.append(total)
+    if ranged and has_range(field):
+        number = _number(field, column)
+        asked += [f"min({number}){_finite(field, column)}", f"max({number}){_finite(field, column)}"]
+    return asked
+
+
+def _total(field: pa.Field, column: str) -> str | None:
+    type_ = field.type
+    match measure_of(field):
+        case None:
+            return None
+        case Measure.TRUES:
+            return f"count(*) FILTER (WHERE {column})"
+        case Measure.BYTES:
+            return f"sum(octet_length({column}))"
+        case Measure.BITS if type_.bit_width == 64:
+            bits = f"('x' || encode(float8send({column}), 'hex'))::bit(64)::bigint"
+            return f"sum(CASE WHEN {column} = 'NaN' THEN {_NAN8} ELSE {bits} END)"
+        case Measure.BITS:
+            bits = f"('x' || encode(float4send({column}), 'hex'))::bit(32)::int"
+            return f"sum(CASE WHEN {column} = 'NaN' THEN {_NAN4} ELSE {bits} END)"
+        case Measure.SUM if pa.types.is_decimal(type_):
+            return f"sum({column}) * {10**type_.scale}"
+        case Measure.SUM:
+            return f"sum({_number(field, column)}){_finite(field, column)}"
+
+
+def _number(field: pa.Field, column: str) -> str:
+    type_ = field.type
+    if pa.types.is_date32(type_):
+        return f"({column} - DATE '1970-01-01')"
+    if pa.types.is_timestamp(type_) or pa.types.is_time64(type_):
+        return f"(extract(epoch FROM {column}) * 1000000)::bigint"
+    return column
+
+
+def _finite(field: pa.Field, column: str) -> str:
+    return f" FILTER (WHERE isfinite({column}))" if logical_base(field) in MAY_BE_INFINITE else ""
+
+
+def _read(field: pa.Field, values: list[object]) -> ColumnSummary:
+    measure = measure_of(field)
+    numbers = [None if value is None else int(Decimal(str(value))) for value in values]
+    least, greatest = (numbers[-2], numbers[-1]) if len(numbers) > (1 if measure is None else 2) else (None, None)
+    total = 0 if measure is None else (numbers[1] or 0) % MODULUS
+    return ColumnSummary(values=numbers[0] or 0, measure=measure, total=total, least=least, greatest=greatest)

@@ -1,0 +1,1 @@
+"""The one way of the data: plan, carry, stage, publish, prove."""

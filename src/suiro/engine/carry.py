@@ -1,0 +1,348 @@
+"""One attempt at a task: the data's way from the source's reads to the destination's publish."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+import pyarrow as pa
+
+from suiro.engine.buffer import Buffer
+from suiro.engine.context import RunContext
+from suiro.engine.evolve import incoming_schema, wanted_table
+from suiro.engine.load import Load
+from suiro.engine.plan import Plan
+from suiro.engine.transform import RowFilter, Transform
+from suiro.engine.verify import Account, represented
+from suiro.model.change import Change, Checkpoint, Rows, SchemaChange, Truncate
+from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError
+from suiro.model.receipt import Basis, Level
+from suiro.model.schema import Position, ReadMode, Table
+from suiro.model.selection import WriteMode
+from suiro.model.summary import Summary
+from suiro.spi.destination import Claim, Destination, Marker, Published, Staged
+from suiro.spi.powers import SharesFormat, Summarises, TakesFormat, Wire
+from suiro.spi.source import Read, Source
+
+AHEAD_BYTES = 32 * 2**20  #: how far the reader may be ahead of the writer
+PIECE_BYTES = 8 * 2**20  #: larger batches are cut, rows permitting
+LOAD_BYTES = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a task run is. `total_rows` is an estimate, None where the source has none; `rows` is None where
+    rows pass in a wire format and can't be counted."""
+
+    stream: str
+    rows: int | None
+    bytes: int
+    total_rows: int | None
+    publishing: bool = False
+
+
+class Attempt:
+    """From the claimed position to the end of the stream, a load at a time.
+
+    Order, always: publish, then acknowledge; a crash between the two repeats the acknowledging and loses nothing.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source[Any],
+        destination: Destination[Any],
+        claim: Claim,
+        account: Account,
+        context: RunContext,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.plan, self._source, self._destination, self._claim = plan, source, destination, claim
+        self._account, self._context, self._tell = account, context, progress or (lambda _: None)
+        self.path = "arrow"
+        self.position: Position | None = claim.position
+        self._unheard: tuple[Position, Summary] | None = None
+
+    def settle(self, before: Attempt | None) -> None:
+        """After a lost connection: let the marker say whether the publish under way then came about."""
+        if before is not None and before._unheard is not None and self._claim.position == before._unheard[0]:
+            self._account.published_unheard(before._unheard[1])
+        self._account.forget_pending()
+
+    def run(self) -> None:
+        """Carry everything; raise what stops it, with nothing of the load under way left behind."""
+        if self._claim.key.generation and self._claim.position is not None:
+            self._account.notes.append(f"Run {self._claim.run} appended this before; nothing was done again.")
+            return
+        current = self._destination.inspect(self.plan.table)
+        table = self._wanted(self.plan.incoming, current)
+        selection = self.plan.selection
+        self._account.casts = represented(selection.stream.schema, table, self.plan.mapping)
+        since = self._since()
+        reads = sorted(self._source.plan([selection]), key=lambda read: read.phase)
+        wire = self._wire(reads, table)
+        if wire is not None:
+            self._carry_raw(reads[0], table, wire)
+        else:
+            self._carry_rows(reads, table, since, missing=current is None)
+
+    # -- rows through Arrow ------------------------------------------------------------------------------------------
+
+    def _carry_rows(self, reads: list[Read], table: Table, since: Position | None, *, missing: bool) -> None:
+        self._begin(table)
+        try:
+            summary = self._source_summary(reads, table)
+            positions = [self._carry_read(read, since, alone=len(reads) == 1) for read in reads]
+            position = self._source.join(positions)
+            if self._load.rows or missing or self._must_publish(position):
+                self._publish(position, summary.result() if summary else None)
+            else:
+                self._load.abort()
+                self._account.nothing_new()
+        except BaseException:
+            self._load.abort()
+            raise
+
+    def _carry_read(self, read: Read, since: Position | None, *, alone: bool) -> Position:
+        last: Position | None = None
+        with Buffer(lambda: self._source.read(read, since), _size, AHEAD_BYTES, self._context) as changes:
+            for change in changes:
+                match change:
+                    case Rows():
+                        self._write(change)
+                    case Checkpoint(position):
+                        last = position
+                        if alone and self._load.bytes >= LOAD_BYTES and self.plan.spec.mode is not WriteMode.REPLACE:
+                            self._publish(position, None)
+                            self._begin(self._table)
+                    case SchemaChange(_, schema):
+                        self._change_schema(schema)
+                    case Truncate():
+                        self._account.truncated(self._load.truncate(self._table))
+                    case _:
+                        assert_never(change)
+                if self._limit_reached():
+                    return {}
+        if last is None:
+            raise InternalError(f"the read {read.key} ended without a checkpoint")
+        return last
+
+    def _begin(self, table: Table) -> None:
+        plan = self.plan
+        self._table = table
+        self._load = Load(self._destination, plan.spec, self._claim, self._account.level)
+        self._load.begin(table)
+        self._transform = self._transform_to(plan.selection.stream.schema, table)
+
+    def _transform_to(self, schema: pa.Schema, table: Table) -> Transform:
+        plan = self.plan
+        rows = RowFilter(plan.residual) if plan.residual else None
+        return Transform(schema, table.schema, plan.mapping, plan.spec.key, rows)
+
+    def _change_schema(self, schema: pa.Schema) -> None:
+        mapping = {name: target for name, target in self.plan.mapping.items() if name in schema.names}
+        mapping |= {name: name for name in schema.names if name not in mapping and not self.plan.task.columns}
+        self.plan = replace(self.plan, mapping=mapping)
+        incoming = incoming_schema(schema, mapping, self._destination.capabilities)
+        self._table = self._wanted(incoming, self._table)
+        self._transform = self._transform_to(schema, self._table)
+        self._load.begin(self._table)
+
+    def _write(self, rows: Rows) -> None:
+        counts = self._account.pending
+        data, cut = self._limited(rows.data)
+        counts.read += rows.data.num_rows + rows.deduplicated
+        counts.deduplicated += rows.deduplicated
+        counts.filtered += cut
+        counts.bytes += rows.data.nbytes
+        for piece in _pieces(data, self._context.memory_bytes):
+            kept, filtered = self._transform.apply(piece)
+            counts.filtered += filtered
+            counts.staged += kept.num_rows
+            if kept.num_rows:
+                self._load.write(kept)
+        self._progress(counts.read, counts.bytes)
+
+    def _limited(self, data: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+        """The rows below the task's limit, and how many are above it."""
+        if self.plan.task.limit is None:
+            return data, 0
+        room = max(self.plan.task.limit - self._account.pending.staged, 0)
+        return data.slice(0, room), max(data.num_rows - room, 0)
+
+    def _limit_reached(self) -> bool:
+        limit = self.plan.task.limit
+        return limit is not None and self._account.pending.staged >= limit
+
+    def _must_publish(self, position: Position) -> bool:
+        """With no rows: whether the table or the marker changes all the same."""
+        if self.plan.spec.mode is WriteMode.REPLACE:
+            return not self.plan.task.only_new_data
+        return self._load.truncates or position != self._claim.position
+
+    # -- a wire format passing through -------------------------------------------------------------------------------
+
+    def _wire(self, reads: list[Read], table: Table) -> Wire | None:
+        """The format in which both sides understand each other, if the rows may pass as they are."""
+        plan, source, destination = self.plan, self._source, self._destination
+        as_it_is = table.schema.equals(plan.incoming) and len(table.schema) == len(plan.mapping)
+        wanted = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
+        if not (
+            isinstance(source, SharesFormat) and isinstance(source, Summarises) and isinstance(destination, TakesFormat)
+        ):
+            return None
+        if not (
+            as_it_is
+            and wanted
+            and len(reads) == 1
+            and not plan.task.only_new_data
+            and plan.selection.cursor_field is None
+        ):
+            return None
+        spoken = source.wire(plan.selection)
+        if spoken is None:
+            return None
+        renamed = Wire(format=spoken.format, columns=tuple((plan.mapping[n], type_) for n, type_ in spoken.columns))
+        return renamed if destination.takes(renamed, table) else None
+
+    def _carry_raw(self, read: Read, table: Table, wire: Wire) -> None:
+        assert isinstance(self._source, SharesFormat) and isinstance(self._destination, TakesFormat)
+        source = self._source
+        self.path = wire.format
+        stage = self._destination.stage_raw(table, self.plan.spec, self._claim, wire)
+        position: Position = {}
+        counts = self._account.pending
+        try:
+            summary = self._source_summary([read], table)
+            assert summary is not None
+            with Buffer(lambda: source.read_raw(read), _raw_size, AHEAD_BYTES, self._context) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Checkpoint):
+                        position = piece.position
+                        continue
+                    stage.write(piece)
+                    counts.bytes += len(piece)
+                    self._progress(None, counts.bytes)
+            staged = stage.seal()
+            counts.read = counts.staged = staged.rows
+            self._act([staged], position, summary.result())
+        except BaseException:
+            stage.abort()
+            raise
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    def _publish(self, position: Position, expect: Summary | None) -> None:
+        staged = self._load.seal()
+        self._act(staged, position, expect if expect is not None else self._load.summary)
+
+    def _act(self, staged: list[Staged], position: Position, expect: Summary) -> None:
+        counts = self._account.pending
+        counts.source_rows = expect.rows
+        self._progress(counts.read, counts.bytes, publishing=True)
+        self._context.check_cancelled()
+        self._unheard = (position, expect)
+        result: Published = self._destination.publish(staged, [Marker(key=self._claim.key, position=position)], expect)
+        self._unheard = None
+        self._account.published(expect, result)
+        self.position = position
+        self._acknowledge(position)
+
+    def _acknowledge(self, position: Position) -> None:
+        """Tell the source; it is told again after the next load, so that it went away meanwhile is no failure."""
+        try:
+            self._source.acknowledge(position)
+        except ConnectionLost as error:
+            self._context.log.warning("the source couldn't be told that rows arrived: %s", error.message)
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    def _since(self) -> Position | None:
+        if self.plan.selection.read_mode is ReadMode.FULL or self._claim.position is None:
+            return None
+        if not self._claim.position and self.plan.spec.mode is WriteMode.APPEND:
+            raise ConfigError(
+                f"{self.plan.table} was loaded by a full read without a cursor: where to go on from isn't known",
+                hint="Run the full read once more with the cursor named, or write with merge.",
+            )
+        return self._claim.position or None
+
+    def _wanted(self, incoming: pa.Schema, current: Table | None) -> Table:
+        return wanted_table(self.plan.table, incoming, self.plan.spec.key, current, self.plan.task.drift)
+
+    def _source_summary(self, reads: list[Read], table: Table) -> SourceSummary | None:
+        """The source's own summary, where all that it reads arrives as it is."""
+        plan = self.plan
+        whole = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
+        as_it_is = table.schema.types == plan.incoming.types and table.schema.names == plan.incoming.names
+        if not (whole and as_it_is and len(reads) == 1 and isinstance(self._source, Summarises)):
+            return None
+        self._account.basis = Basis.SNAPSHOT
+        return SourceSummary(self._source, reads[0], plan, columns=self._account.level is Level.SUMS)
+
+    def _progress(self, rows: int | None, size: int, *, publishing: bool = False) -> None:
+        stream, done = self.plan.selection.stream, self._account.done
+        total = None if self.plan.selection.read_mode is ReadMode.INCREMENTAL else stream.rows
+        self._tell(
+            Progress(
+                stream=stream.name,
+                rows=None if rows is None else done.read + rows,
+                bytes=done.bytes + size,
+                total_rows=total,
+                publishing=publishing,
+            )
+        )
+
+
+class SourceSummary:
+    """The source counts and adds up in a thread of its own while the rows are on their way."""
+
+    def __init__(self, source: Summarises, read: Read, plan: Plan, *, columns: bool) -> None:
+        self._found: Summary | BaseException | None = None
+        names = {name: source_name for source_name, name in plan.mapping.items()}
+        key = tuple(names[name] for name in plan.spec.key)
+
+        def work() -> None:
+            try:
+                found = source.summarise(read, columns=columns, key=key)
+                renamed = {plan.mapping[n]: column for n, column in found.columns.items() if n in plan.mapping}
+                self._found = Summary(rows=found.rows, columns=renamed)
+            except BaseException as error:  # raised again by `result`
+                self._found = error
+
+        self._thread = threading.Thread(target=work, name="suiro-summary", daemon=True)
+        self._thread.start()
+
+    def result(self) -> Summary:
+        """Wait for the summary; raises what the source raised."""
+        self._thread.join()
+        if isinstance(self._found, BaseException):
+            raise self._found
+        assert self._found is not None
+        return self._found
+
+
+def _size(change: Change) -> int:
+    return int(change.data.nbytes) if isinstance(change, Rows) else 0
+
+
+def _raw_size(piece: bytes | memoryview | Checkpoint) -> int:
+    return 0 if isinstance(piece, Checkpoint) else len(piece)
+
+
+def _pieces(data: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces of about PIECE_BYTES; DataError for a single row above `most` bytes."""
+    if data.nbytes <= PIECE_BYTES or data.num_rows <= 1:
+        if data.num_rows == 1 and data.nbytes > most:
+            widest = max(data.schema.names, key=lambda name: data.column(name).nbytes)
+            raise DataError(
+                f"a row has {data.nbytes:,} bytes, more than the {most:,} allowed; its widest column is {widest}",
+                hint="Leave that column out, or allow the run more memory.",
+            )
+        yield data
+        return
+    half = data.num_rows // 2
+    yield from _pieces(data.slice(0, half), most)
+    yield from _pieces(data.slice(half), most)

@@ -1,0 +1,92 @@
+"""How a table follows its stream: the schema that both fit, under the task's drift policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from suiro.model.errors import SchemaConflict
+from suiro.model.job import Drift
+from suiro.model.schema import Table
+from suiro.model.types import common_type, is_text, logical_base, logical_field, logical_type
+from suiro.spi.destination import Capabilities
+
+
+def incoming_schema(schema: pa.Schema, mapping: Mapping[str, str], capabilities: Capabilities) -> pa.Schema:
+    """The stream's columns under their destination names; logical types that the destination lacks fall away."""
+    fields = []
+    for source_name, name in mapping.items():
+        field = schema.field(source_name)
+        kept = logical_type(field) if logical_base(field) in capabilities.restores else None
+        fields.append(logical_field(name, field.type, kept))
+    return pa.schema(fields)
+
+
+def wanted_table(name: str, incoming: pa.Schema, key: tuple[str, ...], current: Table | None, drift: Drift) -> Table:
+    """The staged table: the incoming columns, of types that hold the values of both table and stream.
+
+    Under IGNORE columns that the table lacks are left out. SchemaConflict names the column and says what to do.
+    """
+    if current is None:
+        return Table(name=name, schema=incoming, primary_key=key)
+    fields = []
+    for field in incoming:
+        at = current.schema.get_field_index(field.name)
+        if at < 0:
+            if drift is Drift.FREEZE:
+                raise SchemaConflict(
+                    f"{name} has no column {field.name}, and its schema is frozen",
+                    hint="Leave the column out with columns, or let the table evolve.",
+                )
+            if drift is Drift.EVOLVE or field.name in key:
+                fields.append(field)
+            continue
+        fields.append(_shared(name, current.schema.field(at), field, drift))
+    return Table(name=name, schema=pa.schema(fields), primary_key=key)
+
+
+def _shared(name: str, current: pa.Field, incoming: pa.Field, drift: Drift) -> pa.Field:
+    shared = common_field(current, incoming)
+    if shared is None:
+        raise SchemaConflict(
+            f"column {current.name} of {name} is {_say(current)}; the stream's is {_say(incoming)}",
+            hint="No type holds both exactly: choose another table, or drop or convert the column.",
+        )
+    if drift is not Drift.EVOLVE and not _same(shared, current):
+        raise SchemaConflict(
+            f"column {current.name} of {name} is {_say(current)}; the stream's {_say(incoming)} needs a wider one",
+            hint="The table's schema is frozen: widen the column, or let the table evolve.",
+        )
+    return shared
+
+
+def common_field(current: pa.Field, incoming: pa.Field) -> pa.Field | None:
+    """The field that holds the values of both exactly; `current` itself wherever it does. None where there is none."""
+    mine, theirs = logical_type(current), logical_type(incoming)
+    if current.type == incoming.type and mine == theirs:
+        return current
+    shared = common_type(current.type, incoming.type)
+    if shared is None:
+        return None
+    if mine == theirs or mine is None or theirs is None:
+        return _plain_or(mine if mine == theirs else None, current, shared)
+    if logical_base(current) == logical_base(incoming) and is_text(shared):
+        return logical_field(current.name, shared)
+    return None
+
+
+def _plain_or(logical: str | None, current: pa.Field, shared: pa.DataType) -> pa.Field | None:
+    if shared == current.type and logical_type(current) == logical:
+        return current
+    if logical_type(current) is not None and logical is None and not is_text(shared):
+        return current if shared == current.type else None
+    return logical_field(current.name, shared, logical)
+
+
+def _same(one: pa.Field, other: pa.Field) -> bool:
+    return bool(one.type == other.type) and logical_type(one) == logical_type(other)
+
+
+def _say(field: pa.Field) -> str:
+    return logical_type(field) or str(field.type)

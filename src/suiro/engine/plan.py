@@ -1,0 +1,183 @@
+"""From a task to what each side has to do: the source's selection, the destination's write, the names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from suiro.engine.evolve import incoming_schema
+from suiro.model.errors import ConfigError
+from suiro.model.job import Task, TaskKey
+from suiro.model.naming import fit_names, join_name, shorten, split_name
+from suiro.model.schema import ReadMode, Stream
+from suiro.model.selection import Selection, WriteMode, WriteSpec
+from suiro.spi.destination import Capabilities
+from suiro.spi.powers import Queries
+from suiro.spi.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One task, decided. `mapping` goes from the stream's names to the table's, in the stream's order."""
+
+    task: Task
+    selection: Selection
+    spec: WriteSpec
+    table: str
+    mapping: Mapping[str, str]
+    incoming: pa.Schema  #: the stream's columns as the destination would make them
+    residual: str | None  #: the part of the filter that the engine evaluates
+
+
+def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Plan:
+    """Decide what the task leaves open. ConfigError where parts of it contradict each other or the stream."""
+    stream = source.find(task.stream)
+    if not stream.schema.names:
+        raise ConfigError(f"{stream.name} has no columns that can be read", hint="Choose another stream.")
+    if task.read not in stream.read_modes:
+        raise ConfigError(
+            f"{stream.name} can't be read in mode {task.read}",
+            hint=f"It can be read in: {', '.join(sorted(stream.read_modes))}.",
+        )
+    if task.limit is not None and task.read is not ReadMode.FULL:
+        raise ConfigError("a limit needs a full read", hint="Leave the limit out, or read in full.")
+    cursor = _cursor(task, stream)
+    mapping = _mapping(task, stream, capabilities)
+    write = _write_mode(task, stream)
+    if write not in capabilities.write_modes:
+        raise ConfigError(f"this destination doesn't write in mode {write}", hint=_modes(capabilities))
+    key = _key(task, stream, mapping, write)
+    if cursor is not None and cursor not in mapping:
+        raise ConfigError(f"the cursor {cursor} must be among the columns", hint="Add it to the columns.")
+    spec = _spec(task, write, key, mapping[cursor] if cursor else None)
+    pushes = isinstance(source, Queries)
+    selection = Selection(
+        stream=stream,
+        columns=tuple(mapping),
+        read_mode=task.read,
+        where=task.where if pushes else None,
+        cursor_field=cursor,
+        look_back=task.look_back,
+        deduplicate=write is WriteMode.APPEND and not spec.skip_existing,
+    )
+    return Plan(
+        task=task,
+        selection=selection,
+        spec=spec,
+        table=_table_name(task, stream, capabilities),
+        mapping=mapping,
+        incoming=incoming_schema(stream.schema, mapping, capabilities),
+        residual=None if pushes else task.where,
+    )
+
+
+def task_key(plan: Plan, source_identity: str, run: str) -> TaskKey:
+    """The key of the task's marker. A full read that appends is a task of its own in every run."""
+    once = plan.selection.read_mode is ReadMode.FULL and plan.spec.mode is WriteMode.APPEND
+    return TaskKey(
+        source=source_identity,
+        stream=plan.selection.stream.name,
+        filter=plan.task.where or "",
+        table=plan.table,
+        generation=run if once else "",
+    )
+
+
+def _cursor(task: Task, stream: Stream) -> str | None:
+    if task.cursor is not None:
+        if task.cursor not in stream.schema.names:
+            raise ConfigError(f"{stream.name} has no column {task.cursor}", hint=_columns(stream))
+        return task.cursor
+    if task.read is ReadMode.INCREMENTAL and stream.cursor_fields:
+        raise ConfigError(
+            f"an incremental read of {stream.name} needs a cursor field",
+            hint=f"Name a column that grows with every change, for example {', '.join(stream.cursor_fields[:3])}.",
+        )
+    return None
+
+
+def _mapping(task: Task, stream: Stream, capabilities: Capabilities) -> dict[str, str]:
+    unknown = [name for name in task.columns if name not in stream.schema.names]
+    if unknown:
+        raise ConfigError(f"{stream.name} has no column {unknown[0]}", hint=_columns(stream))
+    chosen = {n: task.columns.get(n, n) for n in stream.schema.names if not task.columns or n in task.columns}
+    doubled = [name for name in chosen.values() if list(chosen.values()).count(name) > 1]
+    if doubled:
+        raise ConfigError(f"two columns are to be called {doubled[0]}", hint="Give each its own name.")
+    fitted = fit_names(chosen.values(), limit=capabilities.max_identifier, fold_case=capabilities.folds_case)
+    return {source_name: fitted[name] for source_name, name in chosen.items()}
+
+
+def _write_mode(task: Task, stream: Stream) -> WriteMode:
+    if task.write is WriteMode.REPLACE and task.read is not ReadMode.FULL:
+        raise ConfigError(
+            f"a table can't be replaced by an {task.read} read", hint="Write with merge or append, or read in full."
+        )
+    if task.write is not None:
+        return task.write
+    if task.read is ReadMode.FULL:
+        return WriteMode.REPLACE
+    return WriteMode.MERGE if task.key or stream.primary_key else WriteMode.APPEND
+
+
+def _key(task: Task, stream: Stream, mapping: Mapping[str, str], write: WriteMode) -> tuple[str, ...]:
+    asked = task.key or ()
+    missing = [name for name in asked if name not in stream.schema.names]
+    if missing:
+        raise ConfigError(f"{stream.name} has no column {missing[0]} for its key", hint=_columns(stream))
+    names = asked or stream.primary_key
+    if write is WriteMode.MERGE and not names:
+        raise ConfigError(
+            f"{stream.name} has no primary key, and merge needs to know which columns identify a row",
+            hint="Name them with key, or write with append or replace.",
+        )
+    left_out = [name for name in names if name not in mapping]
+    if left_out and (write is WriteMode.MERGE or asked):
+        raise ConfigError(f"the key column {left_out[0]} must be among the columns", hint="Add it to the columns.")
+    return () if left_out else tuple(mapping[name] for name in names)
+
+
+def _spec(task: Task, write: WriteMode, key: tuple[str, ...], cursor: str | None) -> WriteSpec:
+    skip: tuple[str, ...] = ()
+    if write is WriteMode.APPEND and task.read is ReadMode.INCREMENTAL and task.look_back is not None:
+        if not key:
+            raise ConfigError(
+                "a look-back window reads rows again, and append can tell them apart only by a key",
+                hint="Name the key, write with merge, or leave the window out.",
+            )
+        skip = (*key, *([cursor] if cursor and cursor not in key else []))
+    keyed = write is WriteMode.MERGE or (task.key is not None and write is WriteMode.REPLACE)
+    return WriteSpec(
+        mode=write,
+        key=key if keyed else (),
+        order_by=cursor if write is WriteMode.MERGE else None,
+        replace=task.replace,
+        skip_existing=skip,
+    )
+
+
+def _table_name(task: Task, stream: Stream, capabilities: Capabilities) -> str:
+    parts = split_name(task.table) if task.table else split_name(stream.name)[-1:]
+    return join_name([shorten(part, capabilities.max_identifier) for part in parts])
+
+
+def _columns(stream: Stream) -> str:
+    names = stream.schema.names
+    return f"Its columns are {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}."
+
+
+def _modes(capabilities: Capabilities) -> str:
+    return f"It writes in: {', '.join(sorted(capabilities.write_modes))}."
+
+
+def look_back_of(text: str) -> timedelta | int:
+    """A window as written: 90s, 15m, 2h, 3d, or a plain number for numeric cursors. ConfigError otherwise."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "")
+    if not number.isdigit():
+        raise ConfigError(f"{text!r} is no window", hint="Write 90s, 15m, 2h, 3d, or a number for a numeric cursor.")
+    return timedelta(**{units[unit]: int(number)}) if unit else int(number)

@@ -1,0 +1,133 @@
+"""The account of a task run: every row read and every row staged, and what was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from suiro.model.receipt import Basis, Cast, Level, Receipt
+from suiro.model.schema import Table
+from suiro.model.summary import EMPTY, Summary
+from suiro.model.types import logical_type
+from suiro.spi.destination import Published
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """Rows by what became of them."""
+
+    read: int = 0
+    filtered: int = 0
+    deduplicated: int = 0
+    staged: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    removed: int = 0
+    source_rows: int = 0
+    table_rows: int = 0
+    bytes: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Take over another account."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Account:
+    """Keeps the counts of published loads apart from those of the load under way, which a failure discards."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self.basis = Basis.IN_FLIGHT
+        self.done, self.pending = Counts(), Counts()
+        self.loads = 0
+        self.casts: tuple[Cast, ...] = ()
+        self.compared: set[str] = set()
+        self.notes: list[str] = []
+
+    def forget_pending(self) -> None:
+        """The load under way came to nothing."""
+        self.pending = Counts()
+
+    def nothing_new(self) -> None:
+        """The load under way holds no row and is not published; what was read stays in the account."""
+        self.done.add(self.pending)
+        self.pending = Counts()
+
+    def truncated(self, dropped: int) -> None:
+        """Rows staged before a truncate at the source are gone there too."""
+        self.pending.staged -= dropped
+        self.pending.filtered += dropped
+
+    def published(self, expect: Summary, result: Published) -> None:
+        """The load under way is published."""
+        for name in ("inserted", "updated", "unchanged", "superseded", "deleted", "removed"):
+            setattr(self.pending, name, getattr(result, name))
+        self._close(expect, result.found)
+        self.notes += [note for note in result.notes if note not in self.notes]
+
+    def published_unheard(self, expect: Summary) -> None:
+        """The load under way is published, but the destination's answer was lost with the connection."""
+        self.pending.inserted = self.pending.staged
+        self._close(expect, EMPTY)
+        self.done.table_rows += self.pending.staged
+        self.notes.append(
+            "The connection broke while a load was published; its marker shows that it was. "
+            "Its rows are counted as inserted."
+        )
+
+    def receipt(self, *, equal: bool, differences: tuple[str, ...] = ()) -> Receipt:
+        """The receipt of all published loads, or of the load that was refused."""
+        counts = Counts()
+        counts.add(self.done)
+        if differences:
+            counts.add(self.pending)
+        return Receipt(
+            level=self.level,
+            basis=self.basis,
+            equal=equal,
+            source_rows=counts.source_rows,
+            table_rows=None if differences else counts.table_rows,
+            read=counts.read,
+            filtered=counts.filtered,
+            deduplicated=counts.deduplicated,
+            staged=counts.staged,
+            inserted=counts.inserted,
+            updated=counts.updated,
+            unchanged=counts.unchanged,
+            superseded=counts.superseded,
+            deleted=counts.deleted,
+            compared=tuple(sorted(self.compared)),
+            differences=differences,
+            casts=self.casts,
+        )
+
+    def _close(self, expect: Summary, found: Summary) -> None:
+        self.pending.source_rows, self.pending.table_rows = expect.rows, found.rows
+        self.done.add(self.pending)
+        self.pending = Counts()
+        self.loads += 1
+        self.compared |= {
+            name
+            for name, column in expect.columns.items()
+            if column.measure and name in found.columns and found.columns[name].measure == column.measure
+        }
+
+
+def represented(stream: pa.Schema, table: Table, mapping: Mapping[str, str]) -> tuple[Cast, ...]:
+    """The columns whose logical type the table doesn't keep: they hold the same values in another form."""
+    casts = []
+    for source_name, name in mapping.items():
+        at = table.schema.get_field_index(name)
+        logical = logical_type(stream.field(source_name))
+        if at < 0 or logical is None:
+            continue
+        kept = logical_type(table.schema.field(at))
+        if kept is None and not logical.startswith(("varchar", "date", "timestamp")):
+            casts.append(Cast(column=name, source_type=logical, table_type=str(table.schema.field(at).type)))
+    return tuple(casts)

@@ -1,0 +1,66 @@
+"""Receipts: what was proved about a task run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How much a receipt compares."""
+
+    ROWS = "rows"  #: the number of rows
+    SUMS = "sums"  #: and for each column the values that aren't NULL, sums, float bits, bytes; key ranges
+
+
+class Basis(StrEnum):
+    """Where the source's side of a receipt was computed."""
+
+    SNAPSHOT = "source snapshot"  #: by the source system itself, in the snapshot that the rows were read from
+    IN_FLIGHT = "rows in flight"  #: from the rows as they passed through, after mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """A column whose type the destination doesn't have. `lossy`: values may differ from the source's."""
+
+    column: str
+    source_type: str
+    table_type: str
+    lossy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The account of one task run.
+
+    It adds up: read = filtered + deduplicated + rejected + staged, and
+    staged = inserted + updated + unchanged + superseded + deleted.
+    `table_rows` are the staged rows as the destination counted them inside the publishing transaction;
+    `superseded` rows gave way to a later one with the same key, or were there already.
+    """
+
+    level: Level
+    basis: Basis
+    equal: bool
+    source_rows: int
+    table_rows: int | None
+    read: int
+    filtered: int = 0
+    deduplicated: int = 0
+    rejected: int = 0
+    staged: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    compared: tuple[str, ...] = ()  #: columns compared by more than their number of values
+    differences: tuple[str, ...] = ()
+    casts: tuple[Cast, ...] = ()
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every row read is accounted for, and every row staged."""
+        carried = self.inserted + self.updated + self.unchanged + self.superseded + self.deleted
+        return self.read == self.filtered + self.deduplicated + self.rejected + self.staged and self.staged == carried

@@ -1,0 +1,1 @@
+"""The contracts between the engine and the systems it moves data between."""

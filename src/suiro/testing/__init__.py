@@ -1,0 +1,1 @@
+"""Public conformance suites: what every source and every destination must do."""

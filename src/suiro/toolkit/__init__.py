@@ -1,0 +1,1 @@
+"""Parts that connectors are made of."""

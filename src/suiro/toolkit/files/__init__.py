@@ -1,0 +1,1 @@
+"""What file systems and file formats have in common."""

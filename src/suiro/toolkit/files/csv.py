@@ -1,0 +1,256 @@
+"""CSV files as Arrow rows."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from suiro.model.errors import DataError
+from suiro.model.types import is_text
+from suiro.toolkit.files import sniff, texts
+from suiro.toolkit.files.content import Part, reading
+from suiro.toolkit.files.guess import Guess
+from suiro.toolkit.files.settings import FileSettings
+from suiro.toolkit.files.sniff import Dialect
+
+_BLOCK = 1 << 20
+_LARGEST_BLOCK = 1 << 28  #: a row is smaller than that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvProfile:
+    """What one CSV file is: its dialect, and what its columns hold."""
+
+    dialect: Dialect
+    columns: dict[str, Guess]
+    block: int = _BLOCK
+
+
+def profile(part: Part, settings: FileSettings) -> CsvProfile:
+    """Read the file once and tell. DataError names the line that is broken."""
+    with reading(part) as stream:
+        encoding = sniff.encoding_of(stream, part.label, settings)
+    with reading(part) as stream:
+        head = stream.read(sniff.SAMPLE)
+    dialect = sniff.dialect_of(head, encoding, settings)
+    empty = CsvProfile(dialect=dialect, columns={name: Guess() for name in dialect.names})
+    if settings.types == "all_text" or not dialect.names:
+        return empty
+    return _measured(part, empty, settings)
+
+
+def _measured(part: Part, found: CsvProfile, settings: FileSettings) -> CsvProfile:
+    block = found.block
+    while True:
+        columns = {name: Guess() for name in found.dialect.names}
+        try:
+            for batch in _batches(part, found.dialect, settings, block, {}):
+                for name, known in columns.items():
+                    known.add(texts.guess(batch.column(name), known.kind, settings))
+            return CsvProfile(dialect=found.dialect, columns=columns, block=block)
+        except _Straddles:
+            block *= 8
+
+
+def batches(
+    part: Part, found: CsvProfile, columns: Sequence[str], schema: pa.Schema, settings: FileSettings
+) -> Iterator[pa.RecordBatch]:
+    """The file's rows, those of `columns` that it has, in the types of `schema`."""
+    names = [name for name in columns if name in found.dialect.names]
+    native = {name: schema.field(name).type for name in names if _is_native(found, name, schema, settings)}
+    block, done = found.block, 0
+    while found.dialect.names:
+        at = 0
+        try:
+            for batch in _batches(part, found.dialect, settings, block, native, names):
+                at += batch.num_rows
+                if at > done:
+                    new = batch.slice(max(0, batch.num_rows - (at - done)))
+                    done = at
+                    yield _converted(new, names, schema, settings)
+            return
+        except _Straddles:
+            block *= 8
+
+
+def _is_native(found: CsvProfile, name: str, schema: pa.Schema, settings: FileSettings) -> bool:
+    guess, type_ = found.columns[name], schema.field(name).type
+    return (
+        guess.plain
+        and "" in settings.null_strings
+        and guess.type() == type_
+        and not is_text(type_)
+        and not pa.types.is_decimal256(type_)
+    )
+
+
+def _converted(batch: pa.RecordBatch, names: list[str], schema: pa.Schema, settings: FileSettings) -> pa.RecordBatch:
+    arrays = []
+    for name in names:
+        array, type_ = batch.column(name), schema.field(name).type
+        arrays.append(array if array.type == type_ else texts.convert(array, type_, settings))
+    if not names:
+        return batch.select([])
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+class _Straddles(Exception):
+    """A row is larger than the block that is read at once."""
+
+
+def _batches(
+    part: Part,
+    dialect: Dialect,
+    settings: FileSettings,
+    block: int,
+    native: dict[str, pa.DataType],
+    columns: Sequence[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Rows as text, `native` columns in their types. The last column is always read: an open quote shows there."""
+    last = dialect.names[-1]
+    wanted = list(dialect.names if columns is None else columns)
+    wanted = wanted if last in wanted else [*wanted, last]
+    types = {name: native.get(name, pa.string()) for name in wanted}
+    options = {
+        "read_options": pa_csv.ReadOptions(
+            use_threads=False,
+            block_size=block,
+            column_names=list(dialect.names),
+            skip_rows=settings.skip_rows,
+            skip_rows_after_names=int(dialect.header),
+        ),
+        "parse_options": pa_csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char=settings.quote or False,
+            double_quote=not settings.escape,
+            escape_char=settings.escape or False,
+            newlines_in_values=bool(settings.quote),
+            ignore_empty_lines=len(dialect.names) > 1,
+        ),
+        "convert_options": pa_csv.ConvertOptions(
+            column_types=types,
+            include_columns=wanted,
+            null_values=list(settings.null_strings),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    }
+    with reading(part) as stream:
+        source = Utf8(stream, part, dialect, settings)
+        try:
+            yield from _without_last_row(pa_csv.open_csv(pa.PythonFile(source, mode="r"), **options), part)
+        except pa.ArrowInvalid as error:
+            if "straddl" in str(error) and block < _LARGEST_BLOCK:
+                raise _Straddles from error
+            raise _located(error, part, dialect, settings) from error
+
+
+def _without_last_row(rows: pa_csv.CSVStreamingReader, part: Part) -> Iterator[pa.RecordBatch]:
+    """All rows but the empty one that `Utf8` puts behind the last; where it is missing, a quote was left open."""
+    waiting: pa.RecordBatch | None = None
+    for batch in rows:
+        if batch.num_rows:
+            if waiting is not None:
+                yield waiting
+            waiting = batch
+    if waiting is None:
+        return
+    end = waiting.slice(waiting.num_rows - 1)
+    if any(value.as_py() not in (None, "") for value in (column[0] for column in end.columns)):
+        raise pa.ArrowInvalid("an open quote")
+    if waiting.num_rows > 1:
+        yield waiting.slice(0, waiting.num_rows - 1)
+
+
+def _located(error: pa.ArrowInvalid, part: Part, dialect: Dialect, settings: FileSettings) -> DataError:
+    """The error with its line and without values: the file is read again, slowly, up to the mistake."""
+    with reading(part) as stream:
+        decoder = codecs.getreader(dialect.encoding)(stream, errors="replace")
+        for _ in range(settings.skip_rows):
+            decoder.readline()
+        rows = sniff.python_reader(iter(_lines(decoder)), dialect.delimiter, settings)
+        start = begun = 1
+        for row in rows:
+            begun = start
+            if row and len(row) != len(dialect.names):
+                return DataError(
+                    f"{part.label}, line {begun + settings.skip_rows}: "
+                    f"{len(row)} values where there are {len(dialect.names)} columns",
+                    hint="Repair the line, or check the delimiter and the quote.",
+                )
+            if rows.line_num - begun > 1000 and "quote" in str(error):
+                break
+            start = rows.line_num + 1
+    if "straddl" in str(error) or "quote" in str(error):
+        return DataError(f"{part.label}, line {begun + settings.skip_rows}: a quote isn't closed", hint="Close it.")
+    if "UTF8" in str(error):
+        return DataError(f"{part.label}: some text isn't in {dialect.encoding}", hint="Set the encoding.")
+    said = str(error).split("invalid value", 1)[0].strip(" :")
+    return DataError(f"{part.label} can't be read as CSV: {said}", hint="Did the file change while it was read?")
+
+
+def _lines(decoder: codecs.StreamReader) -> Iterator[str]:
+    while line := decoder.readline():
+        yield line
+
+
+class Utf8(io.RawIOBase):
+    """A text file as UTF-8, with an empty row put behind its last one."""
+
+    def __init__(self, stream: pa.NativeFile, part: Part, dialect: Dialect, settings: FileSettings) -> None:
+        super().__init__()
+        self._stream, self._part, self._encoding = stream, part, dialect.encoding
+        plain = dialect.encoding in ("utf-8", "utf-8-sig") and settings.encoding_errors == "strict"
+        self._decoder = None if plain else codecs.getincrementaldecoder(dialect.encoding)(settings.encoding_errors)
+        self._empty_row = dialect.delimiter * (len(dialect.names) - 1)
+        self._left, self._last, self._lines, self._ended = b"", b"\n", 0, False
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, `size` at most; fewer only at the end."""
+        out = self._left
+        while not self._ended and (size < 0 or len(out) < size):
+            out += self._next(max(_BLOCK, size))
+        if size >= 0:
+            out, self._left = out[:size], out[size:]
+        return out
+
+    def _next(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        text = self._decoded(block)
+        if text:
+            self._last = text[-1:]
+        if not block:
+            self._ended = True
+            text += self._end()
+        return text
+
+    def _decoded(self, block: bytes) -> bytes:
+        if self._decoder is None:
+            return block
+        try:
+            text = self._decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            line = self._lines + error.object[: error.start].count(b"\n") + 1
+            raise DataError(
+                f"{self._part.label}, line {line}: a byte that {self._encoding} doesn't have",
+                hint="Set the encoding, or encoding_errors to replace.",
+            ) from error
+        self._lines += text.count("\n")
+        return text.encode()
+
+    def _end(self) -> bytes:
+        ending = {b"\n": "\n", b"\r": "\r"}.get(self._last)
+        if ending is None:
+            return f"\n{self._empty_row}\n".encode()
+        return f"{self._empty_row}{ending}".encode() if ending == "\n" else f"{self._empty_row}\r\n".encode()
+
+

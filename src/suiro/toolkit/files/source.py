@@ -1,0 +1,166 @@
+"""Reading files: streams from folders and patterns, whole or only what is new.
+
+Incremental reads carry files that are new or changed (by name, size and time of modification), oldest first, with a
+checkpoint after each. Two contents of one size and one time can't be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from suiro.model.change import Change, Checkpoint, Rows
+from suiro.model.errors import ConfigError, DataError, SuiroError, TransientError
+from suiro.model.schema import Position, ReadMode, Stream
+from suiro.spi.context import Context
+from suiro.spi.source import Read, Source
+from suiro.toolkit.files import formats, storage
+from suiro.toolkit.files.content import parts
+from suiro.toolkit.files.formats import Profile
+from suiro.toolkit.files.listing import FileItem, Location, TablePer, streams
+from suiro.toolkit.files.position import Carried
+from suiro.toolkit.files.settings import FileSettings
+from suiro.toolkit.files.storage import Stamp
+
+_FITTING = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
+S = TypeVar("S", bound=FileSettings)
+
+
+class FilesSource(Source[S]):
+    """Reads the files of one location. `file_name_column`, `modified_column`: names of columns to add, or empty."""
+
+    def __init__(self, config: S, context: Context) -> None:
+        super().__init__(config, context)
+        self._profiles: dict[Path, tuple[Stamp, list[Profile]]] = {}
+        self.file_name_column = ""
+        self.modified_column = ""
+        self.table_per: TablePer = "guess"
+
+    def location(self) -> Location:
+        """Where the files are."""
+        raise TypeError(f"{type(self).__name__} must say where its files are")
+
+    def check(self) -> None:
+        """Find at least one file and be allowed to read it."""
+        found = [item for items in self._listed().values() for item in items]
+        if not found:
+            raise ConfigError(
+                f"no file to read at {self.location()}", hint="Check the location, or set the format of other names."
+            )
+        for item in found[:100]:
+            with storage.opened(item.path):
+                pass
+
+    def discover(self) -> Iterator[Stream]:
+        """Every stream with its columns. A file that can't be read becomes a note; reading it raises."""
+        for name, items in self._listed().items():
+            yield self._stream(name, items)
+
+    def find(self, name: str) -> Stream:
+        """As Source.find; looks into the files of that stream alone."""
+        items = self._listed().get(name)
+        return super().find(name) if items is None else self._stream(name, items)
+
+    def read(self, read: Read, since: Position | None) -> Iterator[Change]:
+        """The rows of every file that `since` doesn't hold, oldest file first; a Checkpoint after each file."""
+        (selection,) = read.selections
+        stream = selection.stream
+        if selection.where is not None:
+            raise ConfigError("files can't be asked with a condition", hint="Leave out `where`.")
+        if selection.read_mode is ReadMode.LOG:
+            raise ConfigError("files have no change log", hint="Read in full or incrementally.")
+        items = self._listed().get(stream.name, [])
+        carried = Carried(since)
+        pending = [item for item in items if not carried.holds(item)]
+        if not pending:
+            yield Checkpoint(position=carried.position())
+        for number, item in enumerate(pending, 1):
+            for batch in self._rows(item, selection.columns, stream.schema):
+                self.context.check_cancelled()
+                yield Rows(stream=stream.name, data=batch)
+            carried.add(item)
+            carried.fold(items, pending[number:])
+            yield Checkpoint(position=carried.position())
+
+    def _listed(self) -> dict[str, list[FileItem]]:
+        any_name = self.config.format != "guess"
+        return streams(self.location(), table_per=self.table_per, any_name=any_name)
+
+    def _stream(self, name: str, items: list[FileItem]) -> Stream:
+        notes: list[str] = []
+        profiles: list[Profile] = []
+        for item in items:
+            self.context.check_cancelled()
+            try:
+                profiles += self._profiled(item)
+            except (DataError, ConfigError) as error:
+                notes.append(error.message)
+        schema = self._with_own(formats.union(profiles, name), name)
+        modes = frozenset({ReadMode.FULL, ReadMode.INCREMENTAL})
+        return Stream(name=name, schema=schema, read_modes=modes, notes=tuple(notes))
+
+    def _with_own(self, schema: pa.Schema, name: str) -> pa.Schema:
+        own = {self.file_name_column: pa.string(), self.modified_column: pa.timestamp("us", "UTC")}
+        for column, type_ in own.items():
+            if column in schema.names:
+                raise ConfigError(f"{name} has a column {column} of its own", hint="Choose another name.")
+            if column:
+                schema = schema.append(pa.field(column, type_))
+        return schema
+
+    def _profiled(self, item: FileItem) -> list[Profile]:
+        stamp, known = self._profiles.get(item.path, (None, []))
+        if stamp != item.stamp:
+            with self._still(item):
+                workdir = self.context.workdir
+                known = [formats.profile(part, self.config, workdir) for part in parts(item, self.config)]
+            self._profiles[item.path] = (item.stamp, known)
+        return known
+
+    def _rows(self, item: FileItem, columns: tuple[str, ...], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        wanted = pa.schema([schema.field(name) for name in columns])
+        own = (self.file_name_column, self.modified_column)
+        inner = [name for name in columns if name not in own]
+        for known in self._profiled(item):
+            with self._still(item):
+                for batch in formats.batches(known, inner, schema, self.config, self.context.workdir):
+                    yield self._complete(batch, known, wanted) if len(inner) < len(columns) else batch
+
+    def _complete(self, batch: pa.RecordBatch, known: Profile, wanted: pa.Schema) -> pa.RecordBatch:
+        item = known.part.item
+        modified = datetime.fromtimestamp(item.stamp.modified // 10**9, UTC).replace(
+            microsecond=item.stamp.modified // 1000 % 10**6
+        )
+        own = {self.file_name_column: known.part.label, self.modified_column: modified}
+        arrays = [
+            pa.repeat(pa.scalar(own[f.name], f.type), batch.num_rows) if f.name in own else batch.column(f.name)
+            for f in wanted
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=wanted)
+
+    @contextmanager
+    def _still(self, item: FileItem) -> Iterator[None]:
+        """Whatever goes wrong in here, or nothing: when the file is another than was listed, that is the reason."""
+        try:
+            yield
+        except _FITTING as error:
+            self._unchanged(item)
+            raise TransientError(
+                f"{item.name} holds values that the types found before don't: it changed or came after them",
+                hint="Run again; the types are found anew.",
+            ) from error
+        except SuiroError:
+            self._unchanged(item)
+            raise
+        self._unchanged(item)
+
+    def _unchanged(self, item: FileItem) -> None:
+        if storage.stamp(item.path) != item.stamp:
+            raise TransientError(
+                f"{item.name} changed while it was read", hint="Run again when whoever writes it is done."
+            )

@@ -1,0 +1,1 @@
+"""What SQL systems have in common."""

@@ -1,0 +1,189 @@
+"""The statements by which staged rows enter a table, for SQL systems that stage in a table.
+
+The stage table has the staged columns, `_suiro_seq` (the order of arrival, from 0) and, for log reads, `_op`. A merge
+first decides for each staged row what becomes of it, in a temporary table; the statements after it follow that, so
+that the counts are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from suiro.model.change import OP
+from suiro.model.selection import Deletes
+from suiro.toolkit.sql.dialect import Dialect
+
+ARRIVAL = "_suiro_seq"
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What became of staged rows; fields as in `Published`."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Rows of `stage` that enter `target`; both named in SQL. `schema`: the columns that are written."""
+
+    dialect: Dialect
+    target: str
+    stage: str
+    schema: pa.Schema
+
+    def append(self, skip_existing: tuple[str, ...] = ()) -> str:
+        """Add the rows; without those whose values in these columns the table holds already."""
+        names = self.dialect.columns(self.schema.names)
+        read = self.dialect.columns(self.schema.names, "s.")
+        sql = f"INSERT INTO {self.target} ({names}) SELECT {read} FROM {self.stage} AS s"
+        if skip_existing:
+            same = " AND ".join(self._compared(name, self.dialect.same) for name in skip_existing)
+            sql += f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE {same})"
+        return f"{sql} ORDER BY s.{ARRIVAL}"
+
+    def _compared(self, name: str, operator: str) -> str:
+        return f"{self._matched('t', name)} {operator} {self._matched('s', name)}"
+
+    def _matched(self, alias: str, name: str) -> str:
+        return self.dialect.as_key(self.schema.field(name), f"{alias}.{self.dialect.quote(name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge(Entry):
+    """One row for each key, the last: the greatest by `order` (NULL is least), then the last to arrive.
+
+    `order` is an expression over the stage table aliased s. `unique`: the table can't hold two rows with one key.
+    `log`: the stage has `_op`. `decided` names the temporary table of decisions.
+    """
+
+    key: tuple[str, ...]
+    decided: str
+    unique: bool
+    order: str | None = None
+    deletes: Deletes = Deletes.SKIP
+    log: bool = False
+
+    def decide(self) -> str:
+        """Make the table of decisions: for each last row its arrival, what becomes of it, and how many the key has.
+
+        i: inserted; u: updates the table's one row; r: takes the place of several; n: equals what is there;
+        d: deletes.
+        """
+        same = " AND ".join([f"({self._equal(name)})" for name in self._others()] or ["1 = 1"])
+        there = f"t.{self.dialect.quote(self.key[0])}"
+        match = " AND ".join(self._compared(name, "=") for name in self.key)
+        delete = f"WHEN s.{self.dialect.quote(OP)} = 'd' THEN 'd' " if self.log else ""
+        if self.unique:
+            what = f"CASE {delete}WHEN {there} IS NULL THEN 'i' WHEN {same} THEN 'n' ELSE 'u' END"
+            count, group = f"CASE WHEN {there} IS NULL THEN 0 ELSE 1 END", ""
+        else:
+            count = f"count({there})"
+            what = (
+                f"CASE {delete}WHEN {count} = 0 THEN 'i' WHEN {count} > 1 THEN 'r' "
+                f"WHEN min(CASE WHEN {same} THEN 1 ELSE 0 END) = 1 THEN 'n' ELSE 'u' END"
+            )
+            group = f" GROUP BY s.{ARRIVAL}" + (f", s.{self.dialect.quote(OP)}" if self.log else "")
+        return (
+            f"CREATE TEMPORARY TABLE {self.decided} AS SELECT s.{ARRIVAL} AS {ARRIVAL}, {what} AS _suiro_what, "
+            f"{count} AS _suiro_there FROM {self.stage} AS s JOIN ({self._last()}) AS l ON l.{ARRIVAL} = s.{ARRIVAL} "
+            f"LEFT JOIN {self.target} AS t ON {match}{group}"
+        )
+
+    def decisions(self) -> str:
+        """What was decided, how many times, and of how many rows in the table."""
+        return f"SELECT _suiro_what, count(*), sum(_suiro_there) FROM {self.decided} GROUP BY _suiro_what"
+
+    def skipped(self) -> str:
+        """How many staged deletes are passed over."""
+        return f"SELECT count(*) FROM {self.stage} AS s WHERE s.{self.dialect.quote(OP)} = 'd'"
+
+    def delete(self) -> str:
+        """Take away the rows that are deleted, or replaced as several rows of one key."""
+        matched = [self.dialect.as_key(self.schema.field(name), self.dialect.quote(name)) for name in self.key]
+        found = ", ".join(self._matched("s", name) for name in self.key)
+        keys = matched[0] if len(matched) == 1 else f"({', '.join(matched)})"
+        return f"DELETE FROM {self.target} WHERE {keys} IN (SELECT {found} {self._chosen('d', 'r')})"
+
+    def update(self) -> str | None:
+        """Write the staged columns of rows that are there once; None where the key is all there is."""
+        others = self._others()
+        if not others:
+            return None
+        quote = self.dialect.quote
+        sets = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in others)
+        match = " AND ".join(self._compared(name, "=") for name in self.key)
+        chosen = f"SELECT {self.dialect.columns(self.schema.names, 's.')} {self._chosen('u')}"
+        return f"UPDATE {self.target} AS t SET {sets} FROM ({chosen}) AS s WHERE {match}"
+
+    def insert(self) -> str:
+        """Add the rows whose keys are new, and those that take the place of several."""
+        return f"{self._inserting('i', 'r')} ORDER BY s.{ARRIVAL}"
+
+    def upsert(self) -> str:
+        """Update and insert in one statement, where a constraint makes exactly the key unique."""
+        quote = self.dialect.quote
+        sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in self._others())
+        act = f"DO UPDATE SET {sets}" if sets else "DO NOTHING"
+        return f"{self._inserting('i', 'u')} ORDER BY s.{ARRIVAL} ON CONFLICT ({self.dialect.columns(self.key)}) {act}"
+
+    def _others(self) -> list[str]:
+        return [name for name in self.schema.names if name not in self.key]
+
+    def _equal(self, name: str) -> str:
+        field, quoted = self.schema.field(name), self.dialect.quote(name)
+        mine, theirs = self.dialect.exactly(field, f"t.{quoted}"), self.dialect.exactly(field, f"s.{quoted}")
+        return f"{mine} {self.dialect.same} {theirs}"
+
+    def _last(self) -> str:
+        keys = ", ".join(self._matched("s", name) for name in self.key)
+        order = f"CASE WHEN {self.order} IS NULL THEN 1 ELSE 0 END, {self.order} DESC, " if self.order else ""
+        skip = ""
+        if self.log and self.deletes is Deletes.SKIP:
+            skip = f" WHERE s.{self.dialect.quote(OP)} <> 'd'"
+        return (
+            f"SELECT {ARRIVAL} FROM (SELECT s.{ARRIVAL} AS {ARRIVAL}, row_number() OVER (PARTITION BY {keys} "
+            f"ORDER BY {order}s.{ARRIVAL} DESC) AS _suiro_rank FROM {self.stage} AS s{skip}) AS r WHERE _suiro_rank = 1"
+        )
+
+    def _chosen(self, *what: str) -> str:
+        listed = ", ".join(f"'{letter}'" for letter in what)
+        return (
+            f"FROM {self.stage} AS s JOIN {self.decided} AS d ON d.{ARRIVAL} = s.{ARRIVAL} "
+            f"WHERE d._suiro_what IN ({listed})"
+        )
+
+    def _inserting(self, *what: str) -> str:
+        read = self.dialect.columns(self.schema.names, "s.")
+        return f"INSERT INTO {self.target} ({self.dialect.columns(self.schema.names)}) SELECT {read} {self._chosen(*what)}"
+
+
+def count(staged: int, skipped: int, decisions: Iterable[tuple[str, int, int | None]]) -> Counts:
+    """The account of a merge: `staged` rows in all, of which `skipped` are deletes passed over."""
+    counts = Counts(unchanged=skipped)
+    decided = 0
+    for what, number, there in decisions:
+        decided += number
+        match what:
+            case "i":
+                counts.inserted += number
+            case "u":
+                counts.updated += number
+            case "r":
+                counts.updated += number
+                counts.removed += int(there or 0) - number
+            case "n":
+                counts.unchanged += number
+            case _:
+                counts.deleted += number
+                counts.removed += int(there or 0)
+    counts.superseded = staged - skipped - decided
+    return counts

