@@ -53,7 +53,7 @@ class Buffer(Generic[T]):
                 close = getattr(items, "close", None)
                 if close is not None:
                     close()
-        except BaseException as error:  # raised again where the items are taken
+        except BaseException as error:  # noqa: BLE001  (raised again where the items are taken)
             self._error = error
         with self._changed:
             self._ended = True

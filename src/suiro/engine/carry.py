@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, assert_never
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from suiro.engine.verify import Account, represented
 from suiro.model.change import Change, Checkpoint, Rows, SchemaChange, Truncate
 from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError
 from suiro.model.receipt import Basis, Level
+from suiro.model.run import Progress
 from suiro.model.schema import Position, ReadMode, Table
 from suiro.model.selection import WriteMode
 from suiro.model.summary import Summary
@@ -29,18 +30,6 @@ from suiro.spi.source import Read, Source
 AHEAD_BYTES = 32 * 2**20  #: how far the reader may be ahead of the writer
 PIECE_BYTES = 8 * 2**20  #: larger batches are cut, rows permitting
 LOAD_BYTES = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a task run is. `total_rows` is an estimate, None where the source has none; `rows` is None where
-    rows pass in a wire format and can't be counted."""
-
-    stream: str
-    rows: int | None
-    bytes: int
-    total_rows: int | None
-    publishing: bool = False
 
 
 class Attempt:
@@ -309,7 +298,7 @@ class SourceSummary:
                 found = source.summarise(read, columns=columns, key=key)
                 renamed = {plan.mapping[n]: column for n, column in found.columns.items() if n in plan.mapping}
                 self._found = Summary(rows=found.rows, columns=renamed)
-            except BaseException as error:  # raised again by `result`
+            except BaseException as error:  # noqa: BLE001  (raised again by `result`)
                 self._found = error
 
         self._thread = threading.Thread(target=work, name="suiro-summary", daemon=True)

@@ -83,7 +83,7 @@ class RunContext:
         for stop in stops:
             try:
                 stop()
-            except Exception:  # a driver may refuse to cancel what has just ended; the others must still be told
+            except Exception:  # noqa: BLE001  (what has just ended can't be cancelled; tell the others)
                 self._log.info("a driver's cancel failed", exc_info=True)
 
     def __enter__(self) -> RunContext:

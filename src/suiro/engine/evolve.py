@@ -9,7 +9,7 @@ import pyarrow as pa
 from suiro.model.errors import SchemaConflict
 from suiro.model.job import Drift
 from suiro.model.schema import Table
-from suiro.model.types import common_type, is_text, logical_base, logical_field, logical_type
+from suiro.model.types import common_field, logical_base, logical_field, logical_type
 from suiro.spi.destination import Capabilities
 
 
@@ -59,29 +59,6 @@ def _shared(name: str, current: pa.Field, incoming: pa.Field, drift: Drift) -> p
             hint="The table's schema is frozen: widen the column, or let the table evolve.",
         )
     return shared
-
-
-def common_field(current: pa.Field, incoming: pa.Field) -> pa.Field | None:
-    """The field that holds the values of both exactly; `current` itself wherever it does. None where there is none."""
-    mine, theirs = logical_type(current), logical_type(incoming)
-    if current.type == incoming.type and mine == theirs:
-        return current
-    shared = common_type(current.type, incoming.type)
-    if shared is None:
-        return None
-    if mine == theirs or mine is None or theirs is None:
-        return _plain_or(mine if mine == theirs else None, current, shared)
-    if logical_base(current) == logical_base(incoming) and is_text(shared):
-        return logical_field(current.name, shared)
-    return None
-
-
-def _plain_or(logical: str | None, current: pa.Field, shared: pa.DataType) -> pa.Field | None:
-    if shared == current.type and logical_type(current) == logical:
-        return current
-    if logical_type(current) is not None and logical is None and not is_text(shared):
-        return current if shared == current.type else None
-    return logical_field(current.name, shared, logical)
 
 
 def _same(one: pa.Field, other: pa.Field) -> bool:

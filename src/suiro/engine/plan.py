@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -172,12 +171,3 @@ def _columns(stream: Stream) -> str:
 
 def _modes(capabilities: Capabilities) -> str:
     return f"It writes in: {', '.join(sorted(capabilities.write_modes))}."
-
-
-def look_back_of(text: str) -> timedelta | int:
-    """A window as written: 90s, 15m, 2h, 3d, or a plain number for numeric cursors. ConfigError otherwise."""
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "")
-    if not number.isdigit():
-        raise ConfigError(f"{text!r} is no window", hint="Write 90s, 15m, 2h, 3d, or a number for a numeric cursor.")
-    return timedelta(**{units[unit]: int(number)}) if unit else int(number)

@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from suiro.engine.carry import Attempt, Progress
+from suiro.engine.carry import Attempt
 from suiro.engine.context import RunContext
 from suiro.engine.plan import plan_task, task_key
 from suiro.engine.verify import Account
 from suiro.model.errors import Cancelled, ConnectionLost, InternalError, RateLimited, SuiroError, VerificationFailed
 from suiro.model.job import Task
-from suiro.model.run import Failure, Status, TaskRun
+from suiro.model.run import Failure, Progress, Status, TaskRun
 from suiro.spi.destination import Destination
 from suiro.spi.source import Source
 
@@ -48,7 +48,7 @@ def replicate(
             error = error if isinstance(error, Cancelled) else Cancelled("the run was cancelled")
         status = Status.CANCELLED if isinstance(error, Cancelled) else Status.FAILED
         return work.failed(error, status, started)
-    except Exception as error:  # a task ends here: whatever it is, it's told, and other tasks go on
+    except Exception as error:
         if context.cancelled:
             return work.failed(Cancelled("the run was cancelled"), Status.CANCELLED, started)
         context.log.exception("a task run failed unexpectedly")

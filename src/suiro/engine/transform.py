@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -109,7 +110,7 @@ class RowFilter:
     """
 
     def __init__(self, condition: str) -> None:
-        import duckdb  # noqa: PLC0415  (a driver is imported on use: most runs filter at the source)
+        import duckdb  # on use: most runs filter at the source
 
         self._condition, self._wrong = condition, duckdb.Error
         self._engine = duckdb.connect(config={"threads": 1, "enable_external_access": False})
@@ -119,7 +120,7 @@ class RowFilter:
         """The rows of this batch that the condition keeps (NULL counts as false)."""
         self._engine.register("stream", batch)
         try:
-            answer = self._engine.execute(
+            answer: Any = self._engine.execute(
                 f"SELECT coalesce(({self._condition}), false) AS keep FROM stream"
             ).to_arrow_table()
         except self._wrong as error:

@@ -28,6 +28,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a task run is.
+
+    `total_rows` is an estimate, None where the source has none; `rows` is None where rows pass in a wire format and
+    can't be counted. `publishing`: all rows are staged.
+    """
+
+    stream: str
+    rows: int | None
+    bytes: int
+    total_rows: int | None
+    publishing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRun:
     """One execution of a task. `seconds` is wall time; `bytes` as read, in Arrow or wire form."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Union
 
 import pyarrow as pa
 
-Json = Union[None, bool, int, float, str, list["Json"], dict[str, "Json"]]
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 Position = Mapping[str, Json]
 """Where a read resumes. Its source alone gives it meaning; everybody else stores it and hands it back."""

@@ -79,6 +79,29 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
+def common_field(current: pa.Field, incoming: pa.Field) -> pa.Field | None:
+    """The field that holds the values of both exactly; `current` itself wherever it does. None where there is none."""
+    mine, theirs = logical_type(current), logical_type(incoming)
+    if current.type == incoming.type and mine == theirs:
+        return current
+    shared = common_type(current.type, incoming.type)
+    if shared is None:
+        return None
+    if mine == theirs or mine is None or theirs is None:
+        return _plain_or(mine if mine == theirs else None, current, shared)
+    if logical_base(current) == logical_base(incoming) and is_text(shared):
+        return logical_field(current.name, shared)
+    return None
+
+
+def _plain_or(logical: str | None, current: pa.Field, shared: pa.DataType) -> pa.Field | None:
+    if shared == current.type and logical_type(current) == logical:
+        return current
+    if logical_type(current) is not None and logical is None and not is_text(shared):
+        return current if shared == current.type else None
+    return logical_field(current.name, shared, logical)
+
+
 def _is_exact_number(type_: pa.DataType) -> bool:
     return bool(pa.types.is_integer(type_) or pa.types.is_decimal(type_))
 

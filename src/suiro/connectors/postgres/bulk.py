@@ -24,13 +24,14 @@ from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.session import Session, settings_for, told, translate, uri
 from suiro.connectors.postgres.text import text_array
 from suiro.connectors.postgres.types import needs_text
-from suiro.model.errors import DataError
+from suiro.model.errors import ConnectionLost, DataError
 from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base, storage
 from suiro.spi.context import Context
 
 BATCH_BYTES = 4 * 2**20
 CHUNK_BYTES = 8 * 2**20  #: one COPY in
 _WRAPPED_DATE = np.int32(-2147472692)  #: how ADBC hands over a date of infinity: days since 2000 moved past the end
+_FIRST_DAY, _LAST_DAY = -2_440_588, 106_752_000  #: of timestamps, days since 1970-01-01
 _WRAPPED_TIMESTAMP = np.int64(-9222425352054775809)
 
 
@@ -52,7 +53,7 @@ def bulk_read(
         take_back = context.on_cancel(cursor.adbc_cancel)
         try:
             while True:
-                with _adbc_told(config, context, "reading"):
+                with _stream_told(config, context, "reading"):
                     batch = next(reader, None)
                 if batch is None:
                     return
@@ -213,17 +214,18 @@ class BulkWriter:
         columns = ", ".join(f'"{field.name.replace(chr(34), chr(34) * 2)}"' for field in self._fields)
         options = csv.WriteOptions(include_header=False)
         statement = f"COPY {'.'.join(quoted)} ({columns}) FROM STDIN (FORMAT csv)"
-        with _copy_told(self._config, self._context, batches), self._session.cursor() as cursor:
-            with cursor.copy(statement.encode()) as copy:  # type: ignore[arg-type]
-                for batch in batches:
-                    arrays = [
-                        text_array(array, field) for array, field in zip(batch.columns, self._fields, strict=True)
-                    ]
-                    sink = io.BytesIO()
-                    csv.write_csv(
-                        pa.RecordBatch.from_arrays(arrays, names=[f.name for f in self._fields]), sink, options
-                    )
-                    copy.write(sink.getbuffer())
+        with (
+            _copy_told(self._config, self._context, batches),
+            self._session.cursor() as cursor,
+            cursor.copy(statement.encode()) as copy,
+        ):
+            for batch in batches:
+                pairs = zip(batch.columns, self._fields, strict=True)
+                arrays = [text_array(array, field) for array, field in pairs]
+                rows = pa.RecordBatch.from_arrays(arrays, names=[field.name for field in self._fields])
+                sink = io.BytesIO()
+                csv.write_csv(rows, sink, options)
+                copy.write(sink.getbuffer())
 
 
 def _only_text_holds(batch: pa.RecordBatch, fields: Sequence[pa.Field]) -> bool:
@@ -250,6 +252,8 @@ def encode(array: pa.Array, field: pa.Field) -> pa.Array:
         return pc.binary_join_element_wise(pa.scalar(b"\x01"), inner.cast(pa.binary()), pa.scalar(b""))
     if pa.types.is_date32(type_) and logical_base(field) == "date" and len(array) > array.null_count:
         return _without_date_infinities(array)
+    if pa.types.is_temporal(type_):
+        _refuse_out_of_range(array, field)
     target = _ENCODED.get(type_)
     if target is not None:
         return array.cast(target)
@@ -257,9 +261,8 @@ def encode(array: pa.Array, field: pa.Field) -> pa.Array:
         return array.dictionary_decode()
     if pa.types.is_timestamp(type_) and type_.unit != "us":
         return array.cast(pa.timestamp("us", type_.tz))
-    if pa.types.is_nested(type_) and not (pa.types.is_list(type_) and not pa.types.is_nested(type_.value_type)):
-        text = text_array(array, field)
-        return pc.binary_join_element_wise(pa.scalar(b"\x01"), text.cast(pa.binary()), pa.scalar(b""))
+    if pa.types.is_decimal(type_) and type_.bit_width < 128:
+        return array.cast(pa.decimal128(type_.precision, type_.scale))
     return array
 
 
@@ -279,6 +282,20 @@ _ENCODED = {
     pa.time32("ms"): pa.time64("us"),
     pa.null(): pa.string(),
 }
+
+
+def _refuse_out_of_range(array: pa.Array, field: pa.Field) -> None:
+    """PostgreSQL's calendar begins on 4714-11-24 BC; its timestamps end before the year 294277."""
+    per_day = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000}
+    if pa.types.is_timestamp(field.type) and field.type.unit in per_day and len(array) > array.null_count:
+        ends = pc.min_max(array.view(pa.int64()))
+        unit = per_day[field.type.unit]
+        if ends["min"].as_py() >= _FIRST_DAY * unit and ends["max"].as_py() < _LAST_DAY * unit:
+            return
+        raise DataError(
+            f"column {field.name} holds times outside the years 4714 BC to 294276, which PostgreSQL can't",
+            hint="Leave the column out, or filter those rows out.",
+        )
 
 
 def _without_date_infinities(array: pa.Array) -> pa.Array:
@@ -306,6 +323,22 @@ def _adbc_told(
         found = re.search(r"COPY [^\n]*?, column ([^\n:]+)", str(error))
         lead = f"{doing} column {found.group(1)}" if found else doing
         raise translate(known(text), config, lead) from error
+
+
+@contextmanager
+def _stream_told(config: PostgresConfig, context: Context, doing: str) -> Iterator[None]:
+    """Errors while rows arrive: the Arrow stream hands on the server's words without their code."""
+    try:
+        with _adbc_told(config, context, doing):
+            yield
+    except (OSError, pa.ArrowException) as error:
+        context.check_cancelled()
+        found = re.search(r"ERROR:\s+([^\n]*)", str(error))
+        if found is None or re.search("terminating|canceling|recovery|shutting down", found.group(1)):
+            said = found.group(1) if found else str(error).splitlines()[0]
+            raise ConnectionLost(f"{doing}: the connection broke: {said}", hint="Run again.") from error
+        hint = "Leave the column out, or filter those rows out."
+        raise DataError(f"{doing}: PostgreSQL says: {found.group(1)}", hint=hint) from error
 
 
 @contextmanager

@@ -7,19 +7,30 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
+import pyarrow as pa
+
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.publish import Entry
 from suiro.connectors.postgres.session import Session, connect, told
-from suiro.connectors.postgres.stage import PREFIX, Place, PostgresRawStage, PostgresStage
+from suiro.connectors.postgres.stage import PREFIX, Place, PostgresRawStage, PostgresStage, fits_as_it_is
 from suiro.connectors.postgres.summary import summarise_relation
 from suiro.connectors.postgres.swap import reason_not_to
-from suiro.connectors.postgres.tables import Relation, as_table, find_relation, locate, primary_key, quote
-from suiro.connectors.postgres.types import RESTORES, sql_type
-from suiro.model.errors import Fenced, InternalError, TransientError, VerificationFailed
+from suiro.connectors.postgres.tables import (
+    Relation,
+    as_table,
+    column_definitions,
+    find_relation,
+    locate,
+    primary_key,
+    quote,
+)
+from suiro.connectors.postgres.types import RESTORES, may_be_missing, sql_type
+from suiro.model.errors import Fenced, InternalError, SchemaConflict, TransientError, VerificationFailed
 from suiro.model.job import TaskKey
 from suiro.model.schema import Position, Table
 from suiro.model.selection import Replace, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary
+from suiro.model.types import logical_field
 from suiro.spi.context import Context
 from suiro.spi.destination import Atomicity, Capabilities, Claim, Destination, Marker, Published, Stage, Staged
 from suiro.spi.powers import RawStage, TakesFormat, Wire
@@ -83,12 +94,13 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         return Claim(key=key, run=run, epoch=epoch, position=position)
 
     def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+        table = self._settled(table)
         place = self._place(table, spec, claim, alone=not truncates)
         return PostgresStage(place, table, spec, claim, truncates=truncates)
 
     def takes(self, wire: Wire, table: Table) -> bool:
         mine = tuple((field.name, sql_type(field)) for field in table.schema)
-        return wire.format == FORMAT and mine == wire.columns and self._knows_types(mine)
+        return wire.format == FORMAT and mine == wire.columns and self._settled(table).schema.equals(table.schema)
 
     def stage_raw(self, table: Table, spec: WriteSpec, claim: Claim, wire: Wire) -> RawStage:
         place = self._place(table, spec, claim, alone=True)
@@ -98,25 +110,23 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         if not staged:
             raise InternalError("there is nothing staged to publish")
-        first = staged[0]
-        schema, name = locate(first.table.name, self.config.schema_)
         session = self._session
-        with told(self.config, self.context, f"publishing {first.table.name}"), session.transaction():
-            made = self._fence(first.claim, schema, name)
-            stages = [self._find_stage(item, schema) for item in staged]
+        total, notes = Counts(), list[str]()
+        with told(self.config, self.context, f"publishing {staged[0].table.name}"), session.transaction():
+            homes = {item.table.name: locate(item.table.name, self.config.schema_) for item in staged}
+            made = {name: self._fence(self._claim_of(name, staged), *home) for name, home in homes.items()}
+            stages = [self._find_stage(item, homes[item.table.name][0]) for item in staged]
             found = self._verify(staged, stages, expect)
-            total, notes = Counts(), list[str]()
             for number, (item, stage) in enumerate(zip(staged, stages, strict=True)):
-                replaces = item.spec.mode is WriteMode.REPLACE and number == 0
-                entry = Entry(session=session, staged=item, stage=stage, schema=schema, name=name, made=made)
-                if item.truncates and not replaces:
-                    self._empty(entry, total)
-                new = find_relation(session, schema, name) is None
-                entry.enter(replaces=replaces)
-                made = made or new
+                name = item.table.name
+                first = all(other.table.name != name for other in staged[:number])
+                entry = Entry(session=session, staged=item, stage=stage, home=homes[name], made=made[name])
+                made[name] = made[name] or find_relation(session, *homes[name]) is None
+                entry.enter(replaces=first and item.spec.mode is WriteMode.REPLACE)
                 _add(total, entry.counts)
                 notes += entry.notes
-            self._move(markers, schema, name, made)
+            for marker in markers:
+                self._move(marker, *locate(marker.key.table, self.config.schema_), made.get(marker.key.table, False))
             for stage in stages:
                 session.execute(f"DROP TABLE IF EXISTS {stage.sql}".encode())
         self._held = []
@@ -190,6 +200,9 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         assert row is not None
         return int(row[0]), None if row[1] is None else json.loads(row[1])
 
+    def _claim_of(self, name: str, staged: Sequence[Staged]) -> Claim:
+        return next(item.claim for item in staged if item.table.name == name)
+
     def _fence(self, claim: Claim, schema: str, name: str) -> bool:
         """Hold the marker's row for this transaction; returns whether Suiro made the table."""
         markers = quote(self._home(schema), MARKERS)
@@ -204,14 +217,12 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         mine = self._session.execute(asked.encode(), (quote(schema, name),)).fetchone()
         return bool(mine and mine[0])
 
-    def _move(self, markers: Sequence[Marker], schema: str, name: str, made: bool) -> None:
-        table = quote(self._home(schema), MARKERS)
-        for marker in markers:
-            self._session.execute(
-                f"UPDATE {table} SET position = %s, published_at = now(), "
-                "made = CASE WHEN %s THEN to_regclass(%s)::oid END WHERE key = %s".encode(),
-                (json.dumps(dict(marker.position)), made, quote(schema, name), marker.key.digest()),
-            )
+    def _move(self, marker: Marker, schema: str, name: str, made: bool) -> None:
+        self._session.execute(
+            f"UPDATE {quote(self._home(schema), MARKERS)} SET position = %s, published_at = now(), "
+            "made = CASE WHEN %s THEN to_regclass(%s)::oid END WHERE key = %s".encode(),
+            (json.dumps(dict(marker.position)), made, quote(schema, name), marker.key.digest()),
+        )
 
     # -- staging -----------------------------------------------------------------------------------------------------
 
@@ -219,12 +230,16 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         """Where the next staging table goes, and whether it may become the table itself."""
         schema, name = locate(table.name, self.config.schema_)
         home = self._home(schema)
+        if not table.schema.names:
+            raise SchemaConflict(f"{table.name} would have no columns", hint="Choose at least one column.")
+        column_definitions(list(table.schema))  # refuses types that PostgreSQL lacks before anything is made
         with told(self.config, self.context, "staging"):
             target = find_relation(self._session, schema, name)
             becomes = alone and self._stages == 0
             if target is not None:
                 swaps = spec.mode is WriteMode.REPLACE and spec.replace is Replace.AUTO
-                becomes = becomes and swaps and reason_not_to(self._session, target, self._made(target, home)) is None
+                becomes = becomes and swaps and fits_as_it_is(target, list(table.schema))
+                becomes = becomes and reason_not_to(self._session, target, self._made(target, home)) is None
                 home = schema if becomes else home
         self._stages += 1
         place = Place(
@@ -266,21 +281,20 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
             )
         return found
 
-    def _empty(self, entry: Entry, total: Counts) -> None:
-        target = find_relation(self._session, entry.schema, entry.name)
-        if target is not None:
-            row = self._session.execute(f"SELECT count(*) FROM {target.sql}".encode()).fetchone()
-            total.removed += int(row[0]) if row else 0
-            entry.empty(target)
+    def _settled(self, table: Table) -> Table:
+        """The table without the logical types that this database lacks: such columns hold text."""
+        fields = [
+            field if not may_be_missing(field) or self._knows_type(field) else logical_field(field.name, field.type)
+            for field in table.schema
+        ]
+        return Table(name=table.name, schema=pa.schema(fields), primary_key=table.primary_key)
 
-    def _knows_types(self, columns: Sequence[tuple[str, str]]) -> bool:
-        """Whether every type exists here; an enum of another database may not."""
-        with told(self.config, self.context, "looking at types"):
-            for name in {type_.split("(", 1)[0] for _, type_ in columns}:
-                row = self._session.execute("SELECT to_regtype(%s) IS NOT NULL", (name,)).fetchone()
-                if not (row and row[0]):
-                    return False
-        return True
+    def _knows_type(self, field: pa.Field) -> bool:
+        with told(self.config, self.context, f"looking for the type of column {field.name}"):
+            row = self._session.execute(
+                "SELECT to_regtype(%s) IS NOT NULL", (sql_type(field).split("(", 1)[0],)
+            ).fetchone()
+        return bool(row and row[0])
 
 
 def _stage_prefix(key: TaskKey) -> str:

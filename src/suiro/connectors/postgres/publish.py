@@ -38,11 +38,20 @@ class Entry:
     session: Session
     staged: Staged
     stage: Relation
-    schema: str
-    name: str
+    home: tuple[str, str]  #: schema and name of the table
     made: bool
     counts: Counts = field(default_factory=Counts)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def schema(self) -> str:
+        """The table's schema."""
+        return self.home[0]
+
+    @property
+    def name(self) -> str:
+        """The table's name, in its schema."""
+        return self.home[1]
 
     def enter(self, *, replaces: bool) -> None:
         """Do it. `replaces`: this is the first segment of a replace."""
@@ -57,6 +66,9 @@ class Entry:
         elif replaces:
             self._replace(target)
         else:
+            if self.staged.truncates:
+                self.counts.removed = self._count(target)
+                self._empty(target)
             self._add(target)
 
     # -- a table that isn't there yet --------------------------------------------------------------------------------
@@ -130,10 +142,10 @@ class Entry:
         if is_referenced(self.session, target.oid):
             self._exchange(target)
         else:
-            self.empty(target)
+            self._empty(target)
             self._insert(target)
 
-    def empty(self, target: Relation) -> None:
+    def _empty(self, target: Relation) -> None:
         """Take all rows away: by TRUNCATE where the user may, else by DELETE."""
         row = self.session.execute("SELECT has_table_privilege(%s, 'TRUNCATE')", (target.oid,)).fetchone()
         truncates = bool(row and row[0]) and not is_referenced(self.session, target.oid)
@@ -246,7 +258,8 @@ class Entry:
             self.session.execute(update.encode())
         self.session.execute(merge.insert().replace(" SELECT ", f" {_OVERRIDING}SELECT ", 1).encode())
         self.session.execute(f"DROP TABLE {quote('_suiro_decided')}".encode())
-        self.counts = count(self.staged.rows, skipped, decided)
+        removed, self.counts = self.counts.removed, count(self.staged.rows, skipped, decided)
+        self.counts.removed += removed
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

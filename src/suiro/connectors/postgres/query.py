@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 from psycopg import adapters
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 from psycopg.types.string import TextLoader
 
 from suiro.connectors.postgres.config import PostgresConfig
@@ -30,35 +32,40 @@ _TYPES = {
 def rows_of(session: Session, sql: str, config: PostgresConfig, context: Context) -> Iterator[pa.RecordBatch]:
     """Run one statement; numbers and booleans come as themselves, all else as PostgreSQL's text, exactly."""
     with told(config, context), session.cursor() as cursor:
-        schema: pa.Schema | None = None
+        schema = _schema(session, sql)
         waiting: list[tuple[Any, ...]] = []
-        for oid in [type_.oid for type_ in adapters.types if type_.name not in _TYPES]:
-            cursor.adapters.register_loader(oid, TextLoader)
+        for type_ in adapters.types:
+            for oid in (type_.array_oid, *([] if type_.name in _TYPES else [type_.oid])):
+                cursor.adapters.register_loader(oid, TextLoader)
         cursor.adapters.register_loader(0, TextLoader)
         try:
             for row in cursor.stream(sql.encode()):
-                schema = schema or _schema(cursor)
                 waiting.append(row)
                 if len(waiting) == _ROWS:
                     context.check_cancelled()
                     yield _batch(waiting, schema)
                     waiting = []
         except psycopg.ProgrammingError as error:
-            if error.sqlstate is None and "didn't return records" not in str(error) and "no result" not in str(error):
-                raise
-        if schema is None and cursor.description:
-            schema = _schema(cursor)
-        if schema is not None:
+            if error.sqlstate is not None:
+                raise  # without a state it's psycopg's word that the statement returned no rows
+        if schema.names:
             yield _batch(waiting, schema)
 
 
-def _schema(cursor: psycopg.Cursor[Any]) -> pa.Schema:
-    described = cursor.description or []
-    names = distinct_names([column.name for column in described])
-    known = [adapters.types.get(column.type_code) for column in described]
-    return pa.schema(
-        [pa.field(n, _TYPES.get(k.name if k else "", pa.string())) for n, k in zip(names, known, strict=True)]
-    )
+def _schema(session: Session, sql: str) -> pa.Schema:
+    """The columns that the statement returns; none if it returns no rows."""
+    server = session.pgconn
+    for answer in (server.prepare(b"", sql.encode()), server.describe_prepared(b"")):
+        if answer.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(answer, session.info.encoding)
+    fields = range(answer.nfields)
+    names = distinct_names([(answer.fname(i) or b"").decode() for i in fields])
+    return pa.schema([pa.field(name, _type(answer.ftype(i))) for name, i in zip(names, fields, strict=True)])
+
+
+def _type(oid: int) -> pa.DataType:
+    known = adapters.types.get(oid)
+    return _TYPES.get(known.name, pa.string()) if known is not None and known.oid == oid else pa.string()
 
 
 def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
-import psycopg
+import psycopg.sql
 import pyarrow as pa
 
 from suiro.connectors.postgres.bulk import bulk_read, nan_refused
@@ -51,6 +51,7 @@ class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
     def __init__(self, config: PostgresConfig, context: Context) -> None:
         super().__init__(config, context)
         self._opened: Session | None = None
+        self._holder: Session | None = None  #: its transaction keeps the snapshot that all of a plan's reads share
         self._snapshot: str | None = None
         self._relations: dict[str, Relation] = {}
 
@@ -78,25 +79,33 @@ class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
     def plan(self, selections: Sequence[Selection]) -> Sequence[Read]:
         reads = super().plan(selections)
         with told(self.config, self.context, "opening a snapshot"):
-            self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            row = self._session.execute("SELECT pg_export_snapshot()").fetchone()
+            if self._holder is None:
+                self._holder = connect(self.config, self.context)
+            self._holder.rollback()
+            self._holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            row = self._holder.execute("SELECT pg_export_snapshot()").fetchone()
         self._snapshot = str(row[0]) if row else None
         return reads
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
+        for session in (self._opened, self._holder):
+            if session is not None:
+                session.close()
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def stream(self, sql: str, parameters: Parameters, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        query = psycopg.ClientCursor(self._session).mogrify(sql, parameters) if parameters else sql
-        batches = bulk_read(self.config, self.context, query, schema, self._snapshot, self._session.info.server_version)
+        version = self._session.info.server_version
+        batches = bulk_read(self.config, self.context, sql, schema, self._snapshot, version)
         try:
             with closing(batches):  # type: ignore[type-var]
                 yield from batches
         except DataError as error:
             raise self._named(error, schema) from error
+
+    def value(self, value: Any, field: pa.Field) -> tuple[str, object]:
+        """A literal: COPY takes no parameters."""
+        return psycopg.sql.Literal(value).as_string(self._session), value
 
     def column(self, field: pa.Field) -> str:
         column = self._reading.column(field.name)
@@ -136,17 +145,23 @@ class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
         names = columns_sql(selection.columns)
         plain = relation.kind == "r" and selection.where is None
         what = f"{relation.sql} ({names})" if plain else f"(SELECT {names} FROM {self._from(selection)})"
-        with closing(self._in_snapshot()) as session, told(self.config, self.context, "reading"):
-            with session.cursor() as cursor, cursor.copy(f"COPY {what} TO STDOUT (FORMAT binary)".encode()) as copy:
-                waiting, size = [], 0
-                for row in copy:
-                    waiting.append(row)
-                    size += len(row)
-                    if size >= PIECE_BYTES:
-                        self.context.check_cancelled()
-                        yield b"".join(waiting)
-                        waiting, size = [], 0
-                yield b"".join(waiting)
+        statement = f"COPY {what} TO STDOUT (FORMAT binary)".encode()
+        waiting: list[bytes | bytearray | memoryview] = []
+        size = 0
+        with (
+            closing(self._in_snapshot()) as session,
+            told(self.config, self.context, "reading"),
+            session.cursor() as cursor,
+            cursor.copy(statement) as copy,
+        ):
+            for row in copy:
+                waiting.append(row)
+                size += len(row)
+                if size >= PIECE_BYTES:
+                    self.context.check_cancelled()
+                    yield b"".join(waiting)
+                    waiting, size = [], 0
+        yield b"".join(waiting)
         yield Checkpoint({})
 
     # -- the rest ----------------------------------------------------------------------------------------------------

@@ -14,10 +14,12 @@ from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.session import Session, connect, told
 from suiro.connectors.postgres.swap import like
 from suiro.connectors.postgres.tables import Relation, column_definitions, columns_sql, find_relation, quote
-from suiro.connectors.postgres.types import sql_type
+from suiro.connectors.postgres.types import Column, sql_type
 from suiro.model.change import OP, SEQ
+from suiro.model.errors import SchemaConflict
 from suiro.model.schema import Table
 from suiro.model.selection import WriteMode, WriteSpec
+from suiro.model.types import common_field
 from suiro.spi.context import Context
 from suiro.spi.destination import Claim, Stage, Staged
 from suiro.spi.powers import RawStage, Wire
@@ -71,16 +73,38 @@ def _widen(session: Session, schema: str, name: str, fields: list[pa.Field]) -> 
 
 
 def changes(relation: Relation, fields: list[pa.Field]) -> list[str]:
-    """The ALTER TABLE statements that add the missing columns and widen the narrower ones."""
+    """The ALTER TABLE statements that add the missing columns and widen the narrower ones.
+
+    SchemaConflict where no type holds both a column's values and the field's.
+    """
     statements = []
     for field in fields:
-        column, wanted = relation.column(field.name), sql_type(field)
+        column = relation.column(field.name)
         if column is None:
-            statements.append(f"ALTER TABLE {relation.sql} ADD COLUMN {quote(field.name)} {wanted}")
-        elif sql_type(column.field()) != wanted:
+            statements.append(f"ALTER TABLE {relation.sql} ADD COLUMN {quote(field.name)} {sql_type(field)}")
+            continue
+        shared = shared_type(column, field)
+        if shared is None:
+            raise SchemaConflict(
+                f"column {field.name} of {relation.name} is {column.type}, what comes is {sql_type(field)}",
+                hint="No type holds both exactly: choose another table, or drop or convert the column.",
+            )
+        if shared != sql_type(column.field()):
             at = quote(field.name)
-            statements.append(f"ALTER TABLE {relation.sql} ALTER COLUMN {at} TYPE {wanted} USING {at}::{wanted}")
+            statements.append(f"ALTER TABLE {relation.sql} ALTER COLUMN {at} TYPE {shared} USING {at}::{shared}")
     return statements
+
+
+def shared_type(column: Column, field: pa.Field) -> str | None:
+    """The type that holds a column's values and a field's exactly: the column's own wherever it does."""
+    shared = common_field(column.field(), field)
+    return None if shared is None else sql_type(shared)
+
+
+def fits_as_it_is(relation: Relation, fields: list[pa.Field]) -> bool:
+    """Whether a table like this one, widened, has exactly the fields' types."""
+    pairs = [(column, field) for field in fields if (column := relation.column(field.name)) is not None]
+    return all(shared_type(column, field) == sql_type(field) for column, field in pairs)
 
 
 class PostgresStage(Stage):

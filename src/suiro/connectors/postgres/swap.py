@@ -24,9 +24,9 @@ SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(
 FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = %(oid)s AND NOT t.attisdropped
 """
 _ABOUT = """
-SELECT quote_ident(pg_get_userbyid(relowner)), pg_get_userbyid(relowner) = current_user, obj_description(oid, 'pg_class'),
-       array_to_string(reloptions, ', '), reltablespace <> 0, relrowsecurity, relreplident, relpersistence,
-       relacl IS NOT NULL
+SELECT quote_ident(pg_get_userbyid(relowner)), pg_get_userbyid(relowner) = current_user,
+       obj_description(oid, 'pg_class'), array_to_string(reloptions, ', '), reltablespace <> 0,
+       relrowsecurity, relreplident, relpersistence, relacl IS NOT NULL
 FROM pg_class WHERE oid = %s
 """
 
@@ -54,7 +54,7 @@ def like(session: Session, relation: Relation, name: str) -> None:
 
 
 def swap(session: Session, old: Relation, new: str) -> None:
-    """Give the table `new` of the same schema the old one's indexes, constraints, owner, grants and name; drop the old."""
+    """Give the table `new` of the same schema the old one's indexes, constraints, owner, grants and name; drop that."""
     table = quote(old.schema, new)
     indexes = session.execute(_INDEXES, (old.oid,)).fetchall()
     grants = session.execute(_GRANTS, {"oid": old.oid}).fetchall()

@@ -126,7 +126,8 @@ UNION SELECT 'publication ' || pubname FROM pg_publication_rel JOIN pg_publicati
 UNION SELECT 'child table ' || inhrelid::regclass FROM pg_inherits WHERE inhparent = %(oid)s
 UNION SELECT 'parent table ' || inhparent::regclass FROM pg_inherits WHERE inhrelid = %(oid)s
 UNION SELECT 'statistics ' || stxname FROM pg_statistic_ext WHERE stxrelid = %(oid)s
-UNION SELECT 'column of its row type in ' || a.attrelid::regclass FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+UNION SELECT 'column of its row type in ' || a.attrelid::regclass
+  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
   WHERE t.typrelid = %(oid)s OR t.typelem = (SELECT reltype FROM pg_class WHERE oid = %(oid)s AND reltype <> 0)
 UNION SELECT 'function ' || p.oid::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
   WHERE d.classid = 'pg_proc'::regclass AND ((d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import binascii
-import json
 from collections.abc import Callable
 from datetime import date, datetime, time
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -36,12 +34,6 @@ def text_array(array: pa.Array, field: pa.Field) -> pa.Array:
         return _times(array.cast(pa.time64("us")))
     if pa.types.is_list(type_) and not pa.types.is_nested(type_.value_type):
         return pa.array([None if row is None else array_literal(row) for row in array.to_pylist()], pa.string())
-    if pa.types.is_nested(type_):
-        texts = [
-            None if row is None else json.dumps(row, default=_json_value, ensure_ascii=False)
-            for row in array.to_pylist()
-        ]
-        return pa.array(texts, pa.string())
     if pa.types.is_dictionary(type_):
         return array.dictionary_decode()
     if pa.types.is_null(type_):
@@ -80,18 +72,6 @@ def _element(value: Any) -> str:
             text = str(value)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _json_value(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return str(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case bytes():
-            return "\\x" + value.hex()
-        case _:
-            return str(value)
 
 
 def _temporal(array: pa.Array, number: pa.DataType, per_day: int, say: Callable[[int], str]) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from suiro.connectors.postgres.session import Session
 from suiro.model.errors import SchemaConflict
-from suiro.model.types import logical_field, logical_type
+from suiro.model.types import logical_base, logical_field, logical_type
 
 _DIRECT: Final[dict[str, tuple[pa.DataType, str | None]]] = {
     "bool": (pa.bool_(), None),
@@ -137,6 +137,8 @@ class Column:
         """The expression that reads the column so that `bulk.decode` gives `field`."""
         if self.base == "oid":
             return f"{reference}::int8"
+        if self.base == "inet":
+            return f"inet_out({reference})::text"  # the cast alone would add /32
         if (
             pa.types.is_decimal(field.type)
             and field.type.precision <= _MAX_SCALED
@@ -172,6 +174,8 @@ def sql_type(field: pa.Field) -> str:
         return _plain_type(field.name, field.type)
     base = logical.split("(", 1)[0]
     arguments = logical[len(base) :]
+    if base not in RESTORES and not logical.endswith("[]"):
+        return _plain_type(field.name, field.type)
     if base == "enum":
         return arguments[1:-1]
     if base in _ZONED and not logical.endswith("[]"):
@@ -209,11 +213,9 @@ def _plain_type(name: str, type_: pa.DataType) -> str:
         return "time without time zone"
     if pa.types.is_list(type_) and not pa.types.is_nested(type_.value_type):
         return _plain_type(name, type_.value_type) + "[]"
-    if pa.types.is_nested(type_):
-        return "jsonb"
     raise SchemaConflict(
         f"column {name}: PostgreSQL has no type that holds {type_} exactly",
-        hint="Leave the column out, or convert it to text or microseconds at the source.",
+        hint="Leave the column out, or convert it at the source: to JSON, text or microseconds.",
     )
 
 
@@ -227,10 +229,15 @@ _DIRECT_SQL: Final = (
 )
 
 
+def may_be_missing(field: pa.Field) -> bool:
+    """Whether the column's type is one that another database may not have: an enum, or an array of any type."""
+    return logical_base(field) in ("enum", "[]")
+
+
 def needs_text(field: pa.Field) -> bool:
     """Whether values can enter the column only in their text form (COPY's CSV), not in binary."""
     logical = logical_type(field)
-    if logical is None:
+    if logical is None or sql_type(field) in ("text", "bytea"):
         return False
     return logical.split("(", 1)[0] not in _BINARY_IS_TEXT | _TEMPORAL.keys() | {"date", "jsonb"}
 
@@ -273,7 +280,7 @@ def _column(row: tuple[object, ...]) -> Column:
 
 
 def wire_type(column: Column) -> str | None:
-    """The type as binary COPY needs it equal on both sides; None where the bytes mean something in one database only."""
+    """The type as binary COPY needs it equal on both sides; None where bytes mean something in one database only."""
     if column.kind == "e":
         return sql_type(column.field())
     if not column.builtin or column.kind not in "brm" or column.base in ("oid", "regclass", "regtype", "aclitem"):

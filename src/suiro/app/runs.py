@@ -1,0 +1,141 @@
+"""Runs: streams of one connection copied into tables of another."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from suiro.app.connections import Connection, connection
+from suiro.engine.context import RunContext
+from suiro.engine.evolve import wanted_table
+from suiro.engine.plan import plan_task
+from suiro.engine.replicate import Systems, replicate
+from suiro.model.errors import ConfigError
+from suiro.model.job import Task
+from suiro.model.run import Progress, Run, Status, TaskRun
+from suiro.model.schema import Table
+from suiro.model.types import logical_type
+
+Told = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """What `suiro copy` was asked for. `streams` empty: all, but those that match a pattern of `exclude`."""
+
+    source: str
+    destination: str
+    streams: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    task: Task  #: the settings that all tasks share; its stream is none
+    run: str | None = None
+
+
+class Copying:
+    """A copy under way: run it in one thread, cancel it from another."""
+
+    def __init__(self, copy: Copy, told: Told | None = None) -> None:
+        self._copy, self._told = copy, told
+        self._source, self._destination = connection(copy.source), connection(copy.destination)
+        self.context = RunContext(copy.run or _new_run())
+
+    def cancel(self) -> None:
+        """Stop: what is under way is undone, what is published stays."""
+        self.context.cancel()
+
+    def run(self) -> Run:
+        """Carry every stream, one after the other; a task that fails leaves the others' results."""
+        started = time.monotonic()
+        with self.context as context:
+            tasks = tasks_of(self._copy, self._source, context)
+            done: list[TaskRun] = []
+            for task in tasks:
+                done.append(replicate(task, _systems(self._source, self._destination, context), context, self._told))
+                if context.cancelled:
+                    break
+        return Run(id=self.context.run, status=overall(done), seconds=time.monotonic() - started, tasks=tuple(done))
+
+    def plan(self) -> list[dict[str, Any]]:
+        """What `run` would do, as plain data: nothing is read but schemas, and nothing is changed."""
+        with self.context as context:
+            return [
+                plan_of(task, self._source, self._destination, context)
+                for task in tasks_of(self._copy, self._source, context)
+            ]
+
+
+def tasks_of(copy: Copy, source: Connection, context: RunContext) -> list[Task]:
+    """A task for each stream asked for."""
+    if copy.streams:
+        chosen: Sequence[str] = copy.streams
+    else:
+        with closing(source.source(context)) as opened:
+            chosen = [s.name for s in opened.discover() if not any(fnmatchcase(s.name, p) for p in copy.exclude)]
+        if not chosen:
+            raise ConfigError(f"{source.name} has no streams to copy", hint="Check the connection and the excludes.")
+    if len(chosen) > 1 and copy.task.table is not None:
+        raise ConfigError("one table name can't serve several streams", hint="Leave the table out, or copy one stream.")
+    return [replace(copy.task, stream=name) for name in chosen]
+
+
+def plan_of(task: Task, source: Connection, destination: Connection, context: RunContext) -> dict[str, Any]:
+    """One task's plan as plain data."""
+    with closing(source.source(context)) as reader, closing(destination.destination(context)) as writer:
+        plan = plan_task(task, reader, writer.capabilities)
+        current = writer.inspect(plan.table)
+        table = wanted_table(plan.table, plan.incoming, plan.spec.key, current, task.drift)
+    names = {name: source_name for source_name, name in plan.mapping.items()}
+    return {
+        "stream": plan.selection.stream.name,
+        "table": plan.table,
+        "exists": current is not None,
+        "read": plan.selection.read_mode.value,
+        "write": plan.spec.mode.value,
+        "key": list(plan.spec.key),
+        "cursor": plan.selection.cursor_field,
+        "columns": [
+            {
+                "source": names[f.name],
+                "name": f.name,
+                "type": logical_type(f) or str(f.type),
+                "change": _change(f, current),
+            }
+            for f in table.schema
+        ],
+        "notes": list(plan.selection.stream.notes),
+    }
+
+
+def overall(tasks: Sequence[TaskRun]) -> Status:
+    """The run's status from its tasks'."""
+    found = {task.status for task in tasks}
+    for status in (Status.CANCELLED, Status.FAILED, Status.WARNING):
+        if status in found:
+            return status
+    return Status.SUCCEEDED
+
+
+def _change(field: Any, current: Table | None) -> str | None:
+    if current is None:
+        return None
+    at = current.schema.get_field_index(field.name)
+    if at < 0:
+        return "added"
+    return None if current.schema.field(at).type == field.type else "widened"
+
+
+def _systems(source: Connection, destination: Connection, context: RunContext) -> Systems:
+    return Systems(
+        source=lambda: source.source(context),
+        destination=lambda: destination.destination(context),
+        identity=source.config.identity(),
+    )
+
+
+def _new_run() -> str:
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + uuid.uuid4().hex[:6]

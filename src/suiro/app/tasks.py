@@ -1,0 +1,44 @@
+"""Tasks as users write them: columns and windows in words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from suiro.model.errors import ConfigError
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """`a,b=c` as {a: a, b: c}; a comma or equals sign in a name is doubled. ConfigError where it can't be read."""
+    found: dict[str, str] = {}
+    for part in _split(text, ","):
+        source, *name = _split(part.strip(), "=")
+        if not source or len(name) > 1 or (name and not name[0]) or source in found:
+            raise ConfigError(f"the columns {text!r} can't be read at {part!r}", hint="Write a,b=c: c is b's new name.")
+        found[source] = name[0] if name else source
+    return found
+
+
+def look_back_of(text: str) -> timedelta | int:
+    """A window as written: 90s, 15m, 2h, 3d, or a plain number for numeric cursors. ConfigError otherwise."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
+    if not number.isdigit():
+        raise ConfigError(f"{text!r} is no window", hint="Write 90s, 15m, 2h, 3d, or a number for a numeric cursor.")
+    return timedelta(**{_UNITS[unit]: int(number)}) if unit else int(number)
+
+
+def _split(text: str, mark: str) -> list[str]:
+    parts, part, at = [], "", 0
+    while at < len(text):
+        if text[at] == mark and text[at + 1 : at + 2] == mark:
+            part += mark
+            at += 2
+        elif text[at] == mark:
+            parts.append(part)
+            part = ""
+            at += 1
+        else:
+            part += text[at]
+            at += 1
+    return [*parts, part]

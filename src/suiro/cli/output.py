@@ -1,0 +1,174 @@
+"""What the command line prints: JSON and tables to stdout, prose and progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from datetime import time as clock
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from suiro.app.runs import Told
+from suiro.model.errors import SuiroError
+from suiro.model.receipt import Receipt
+from suiro.model.run import Progress, Run, TaskRun
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=plain) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON lacks, as text."""
+    match value:
+        case datetime() | date() | clock():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+        case timedelta():
+            return value.total_seconds()
+        case _:
+            return str(value)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; NULL is shown as such."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    out.print(table)
+
+
+def _cell(value: Any) -> Text:
+    if value is None:
+        return Text("NULL", style="dim")
+    return Text(str(value if isinstance(value, (str, int, float)) else plain(value)))
+
+
+def print_error(error: SuiroError) -> None:
+    """One sentence, and what to do."""
+    err.print(f"Error: {error.message}", style="red", markup=False, highlight=False)
+    if error.hint:
+        err.print(error.hint, markup=False, highlight=False)
+
+
+def run_as_json(run: Run) -> dict[str, Any]:
+    """The public shape of a run's result."""
+    return {
+        "run": run.id,
+        "status": run.status.value,
+        "seconds": round(run.seconds, 3),
+        "tasks": [task_as_json(task) for task in run.tasks],
+    }
+
+
+def task_as_json(task: TaskRun) -> dict[str, Any]:
+    """The public shape of a task run's result."""
+    found = asdict(task) | {"status": task.status.value, "seconds": round(task.seconds, 3)}
+    found["position"] = None if task.position is None else dict(task.position)
+    if task.receipt is not None:
+        found["receipt"] = asdict(task.receipt) | {"adds_up": task.receipt.adds_up}
+    return found
+
+
+def print_run(run: Run) -> None:
+    """The result in prose, to stderr."""
+    for task in run.tasks:
+        if task.error is not None:
+            word = "Cancelled" if task.status.value == "cancelled" else "Failed"
+            err.print(f"{word}: {task.stream}: {task.error.message}", style="red", markup=False, highlight=False)
+            for difference in task.receipt.differences if task.receipt else ():
+                err.print(f"  {difference}", markup=False, highlight=False)
+            if task.error.hint:
+                err.print(f"  {task.error.hint}", markup=False, highlight=False)
+            continue
+        err.print(f"{task.stream} -> {task.table}: {_told(task)}", markup=False, highlight=False)
+        if task.receipt is not None:
+            err.print(f"  {_receipt(task.receipt)}", markup=False, highlight=False)
+        for note in task.notes:
+            err.print(f"  {note}", markup=False, highlight=False)
+    err.print(f"Run {run.id}: {run.status.value} in {run.seconds:.1f} s", markup=False, highlight=False)
+
+
+def _told(task: TaskRun) -> str:
+    rate = task.rows_read / task.seconds if task.seconds else 0
+    return (
+        f"{task.rows_read:,} rows read, {task.rows_written:,} written, {_size(task.bytes)} in {task.seconds:.1f} s "
+        f"({rate:,.0f} rows/s{'' if task.path == 'arrow' else ', as ' + task.path})"
+    )
+
+
+def _receipt(receipt: Receipt) -> str:
+    kinds = ("inserted", "updated", "unchanged", "superseded", "deleted", "filtered", "deduplicated", "rejected")
+    parts = [f"{getattr(receipt, kind):,} {kind}" for kind in kinds if getattr(receipt, kind)] or ["nothing new"]
+    verdict = "equal" if receipt.equal else "NOT EQUAL"
+    compared = f", {len(receipt.compared)} columns added up" if receipt.compared else ""
+    casts = f"; as text or plain: {', '.join(c.column for c in receipt.casts)}" if receipt.casts else ""
+    return (
+        f"Receipt ({receipt.level.value}): {verdict}, {receipt.source_rows:,} rows against {receipt.table_rows or 0:,}"
+        f"{compared}, by {receipt.basis.value}; {', '.join(parts)}{casts}"
+    )
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return ""
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Told | None]:
+    """A line that tells how far a run is: live on a terminal, every five seconds elsewhere."""
+    if quiet:
+        yield None
+        return
+    if not err.is_terminal:
+        yield _Lines(5.0)
+        return
+    with err.status("starting") as status:
+        yield _Lines(0.1, status.update)
+
+
+class _Lines:
+    """Tells progress at most every `seconds`."""
+
+    def __init__(self, seconds: float, show: Any = None) -> None:
+        self._seconds, self._show = seconds, show or (lambda text: err.print(text, markup=False, highlight=False))
+        self._stream, self._started = "", time.monotonic()
+        self._last = self._started
+
+    def __call__(self, now: Progress) -> None:
+        clock_now = time.monotonic()
+        if now.stream != self._stream:
+            self._stream, self._started = now.stream, clock_now
+        if clock_now - self._last < self._seconds:
+            return
+        self._last = clock_now
+        self._show(self._text(now, max(clock_now - self._started, 0.001)))
+
+    def _text(self, now: Progress, seconds: float) -> str:
+        if now.publishing:
+            return f"{now.stream}: {_size(now.bytes)} staged, comparing and publishing"
+        text = f"{now.stream}: {_size(now.bytes)}, {_size(now.bytes / seconds)}/s"
+        if now.rows is not None:
+            text = f"{now.stream}: {now.rows:,} rows, {_size(now.bytes)}, {now.rows / seconds:,.0f} rows/s"
+            if now.total_rows and now.total_rows > now.rows > 0:
+                left = (now.total_rows - now.rows) * seconds / now.rows
+                text += f", about {left:.0f} s left ({100 * now.rows // now.total_rows} %)"
+        return text
