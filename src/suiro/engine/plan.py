@@ -154,6 +154,7 @@ def _spec(task: Task, write: WriteMode, key: tuple[str, ...], cursor: str | None
         mode=write,
         key=key if keyed else (),
         order_by=cursor if write is WriteMode.MERGE else None,
+        deletes=task.deletes,
         replace=task.replace,
         skip_existing=skip,
     )

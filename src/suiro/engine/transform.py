@@ -120,9 +120,8 @@ class RowFilter:
         """The rows of this batch that the condition keeps (NULL counts as false)."""
         self._engine.register("stream", batch)
         try:
-            answer: Any = self._engine.execute(
-                f"SELECT coalesce(({self._condition}), false) AS keep FROM stream"
-            ).to_arrow_table()
+            asked = f"SELECT coalesce(({self._condition}), false) AS keep FROM stream"
+            answer: Any = self._engine.sql(asked).to_arrow_table()
         except self._wrong as error:
             raise ConfigError(
                 f"the condition {self._condition!r} can't be evaluated: {error}",

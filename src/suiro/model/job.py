@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from suiro.model.receipt import Level
 from suiro.model.schema import ReadMode
-from suiro.model.selection import Replace, WriteMode
+from suiro.model.selection import Deletes, Replace, WriteMode
 
 
 class Drift(StrEnum):
@@ -36,6 +36,7 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=dict)  #: source name -> destination name; empty: all
     where: str | None = None
     limit: int | None = None
+    deletes: Deletes = Deletes.SKIP  #: what a delete in a log does to a merged table
     replace: Replace = Replace.AUTO
     only_new_data: bool = False  #: a replace that read no row leaves the table as it is
     drift: Drift = Drift.EVOLVE
