@@ -178,6 +178,7 @@ class Attempt:
         plan, source, destination = self.plan, self._source, self._destination
         as_it_is = table.schema.equals(plan.incoming) and len(table.schema) == len(plan.mapping)
         wanted = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
+        wanted = wanted and plan.spec.mode is not WriteMode.MERGE  # a merge needs the order of arrival
         if not (
             isinstance(source, SharesFormat) and isinstance(source, Summarises) and isinstance(destination, TakesFormat)
         ):
