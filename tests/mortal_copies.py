@@ -1,4 +1,4 @@
-"""Copies that break: in processes of their own, killed or given a driver's error before their n-th step, or in pairs."""
+"""Copies that break: in processes of their own, killed or given a driver's error before a step, or in pairs."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from suiro.connectors.postgres.session import Session, settings_for, told, trans
 from suiro.connectors.postgres.text import text_array
 from suiro.connectors.postgres.types import needs_text
 from suiro.model.errors import ConnectionLost, DataError
-from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base, storage
+from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base
 from suiro.spi.context import Context
 
 BATCH_BYTES = 4 * 2**20
@@ -247,7 +247,7 @@ def encode(array: pa.Array, field: pa.Field) -> pa.Array:
     type_ = field.type
     if isinstance(array, pa.ExtensionArray):
         inner = array.storage
-        if logical_base(field) == "json" or not pa.types.is_string(storage(type_)):
+        if logical_base(field) != "jsonb":
             return inner
         return pc.binary_join_element_wise(pa.scalar(b"\x01"), inner.cast(pa.binary()), pa.scalar(b""))
     if pa.types.is_date32(type_) and logical_base(field) == "date" and len(array) > array.null_count:

@@ -77,6 +77,8 @@ def _number(field: pa.Field, column: str) -> str:
         return f"({column} - DATE '1970-01-01')"
     if pa.types.is_timestamp(type_) or pa.types.is_time64(type_):
         return f"(extract(epoch FROM {column}) * 1000000)::bigint"
+    if pa.types.is_int64(type_):
+        return f"{column}::bigint"  # the source may have an oid
     return column
 
 

@@ -224,8 +224,8 @@ _DIRECT_SQL: Final = (
     (pa.date32(), "date"),
     (pa.date64(), "date"),
     (pa.uuid(), "uuid"),
-    (pa.json_(pa.string()), "jsonb"),
-    (pa.json_(pa.large_string()), "jsonb"),
+    (pa.json_(pa.string()), "json"),
+    (pa.json_(pa.large_string()), "json"),
 )
 
 
