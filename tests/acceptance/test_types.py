@@ -31,7 +31,7 @@ _SPELLED = {
     "time": "time without time zone",
 }
 #: types whose columns keep a whole table from passing through as binary COPY
-_NOT_ON_THE_WIRE = ("name", "oid", "pair")
+_NOT_ON_THE_WIRE = ("name", "mood[]", "oid", "pair")
 #: what a cast to text adds to, or takes from, what the type's own output says
 _PADDING = {"inet": "/(32|128)$", "character(5)": " +$"}
 
