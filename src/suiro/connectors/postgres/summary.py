@@ -76,7 +76,7 @@ def _number(field: pa.Field, column: str) -> str:
     if pa.types.is_date32(type_):
         return f"({column} - DATE '1970-01-01')"
     if pa.types.is_timestamp(type_) or pa.types.is_time64(type_):
-        return f"(extract(epoch FROM {column}) * 1000000)::bigint"
+        return f"(extract(epoch FROM {column}) * 1000000)"  # numeric: the years past 294246 overflow a bigint
     if pa.types.is_int64(type_):
         return f"{column}::bigint"  # the source may have an oid
     return column

@@ -10,9 +10,6 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from sqlglot import tokenize
-from sqlglot.errors import TokenError
-from sqlglot.tokens import TokenType
 
 from suiro.model.change import Change, Checkpoint, Rows
 from suiro.model.errors import ConfigError, UserError
@@ -216,6 +213,9 @@ def enclosed(where: str) -> str:
 
 def check_condition(where: str, dialect: Dialect) -> None:
     """ConfigError unless the condition is one expression that can't get out of its parentheses."""
+    from sqlglot import TokenType, tokenize  # on use: it takes long to import, and most runs have no condition
+    from sqlglot.errors import TokenError
+
     try:
         tokens = tokenize(where, read=dialect.name)
     except TokenError as error:
