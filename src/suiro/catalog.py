@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-import suiro.connectors
 from suiro.model.errors import ConfigError, InternalError
 from suiro.spi.connector import Connector
 
-GROUP = "suiro.connectors"
+PACKAGE = GROUP = "suiro.connectors"  #: named, not imported: the catalogue stands below what it lists
 
 
 @cache
@@ -28,7 +27,7 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Connector:
     """The connector of that name; ConfigError lists those there are."""
     if name in _own():
-        return _checked(name, importlib.import_module(f"{suiro.connectors.__name__}.{name}").connector)
+        return _checked(name, importlib.import_module(f"{PACKAGE}.{name}").connector)
     if name in _installed():
         return _checked(name, _installed()[name].load())
     raise ConfigError(f"there is no connector {name!r}", hint=f"There are: {', '.join(names())}.")
@@ -59,7 +58,7 @@ def _checked(name: str, found: object) -> Connector:
 
 @cache
 def _own() -> frozenset[str]:
-    return frozenset(module.name for module in pkgutil.iter_modules(suiro.connectors.__path__))
+    return frozenset(module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__))
 
 
 @cache

@@ -9,7 +9,7 @@ import pyarrow as pa
 import typer
 
 from suiro.app import catalog, connections
-from suiro.cli.output import err, print_json, print_table
+from suiro.cli.output import print_json, print_table, tell
 from suiro.model.types import logical_type
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
@@ -44,7 +44,7 @@ def check(conn: Conn, json: Json = False) -> None:
     if json:
         print_json({"connection": found.name, "connector": found.connector.name, "ok": True})
     else:
-        err.print(f"{found.name}: reached", markup=False, highlight=False)
+        tell(f"{found.name}: reached")
 
 
 def streams(conn: Conn, json: Json = False) -> None:
@@ -75,7 +75,7 @@ def streams(conn: Conn, json: Json = False) -> None:
         ],
     )
     for note in sorted({note for s in listed for note in s.notes}):
-        err.print(note, markup=False, highlight=False)
+        tell(note)
 
 
 def _type(field: pa.Field) -> str:

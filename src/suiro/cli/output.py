@@ -10,19 +10,30 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from datetime import time as clock
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from suiro.app.runs import Told
 from suiro.model.errors import SuiroError
 from suiro.model.receipt import Receipt
 from suiro.model.run import Progress, Run, TaskRun
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+@cache
+def console(*, stderr: bool) -> Console:
+    """Where people read. Rich is imported on use: a run that answers machines needs none of it."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True)
+
+
+def tell(text: str, style: str | None = None) -> None:
+    """A line of prose on stderr."""
+    console(stderr=True).print(text, style=style, markup=False, highlight=False)
 
 
 def print_json(value: Any) -> None:
@@ -45,15 +56,19 @@ def plain(value: Any) -> Any:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on stdout; NULL is shown as such."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    out.print(table)
+    console(stderr=False).print(table)
 
 
 def _cell(value: Any) -> Text:
+    from rich.text import Text
+
     if value is None:
         return Text("NULL", style="dim")
     return Text(str(value if isinstance(value, (str, int, float)) else plain(value)))
@@ -61,9 +76,9 @@ def _cell(value: Any) -> Text:
 
 def print_error(error: SuiroError) -> None:
     """One sentence, and what to do."""
-    err.print(f"Error: {error.message}", style="red", markup=False, highlight=False)
+    tell(f"Error: {error.message}", "red")
     if error.hint:
-        err.print(error.hint, markup=False, highlight=False)
+        tell(error.hint)
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
@@ -90,18 +105,18 @@ def print_run(run: Run) -> None:
     for task in run.tasks:
         if task.error is not None:
             word = "Cancelled" if task.status.value == "cancelled" else "Failed"
-            err.print(f"{word}: {task.stream}: {task.error.message}", style="red", markup=False, highlight=False)
+            tell(f"{word}: {task.stream}: {task.error.message}", "red")
             for difference in task.receipt.differences if task.receipt else ():
-                err.print(f"  {difference}", markup=False, highlight=False)
+                tell(f"  {difference}")
             if task.error.hint:
-                err.print(f"  {task.error.hint}", markup=False, highlight=False)
+                tell(f"  {task.error.hint}")
             continue
-        err.print(f"{task.stream} -> {task.table}: {_told(task)}", markup=False, highlight=False)
+        tell(f"{task.stream} -> {task.table}: {_told(task)}")
         if task.receipt is not None:
-            err.print(f"  {_receipt(task.receipt)}", markup=False, highlight=False)
+            tell(f"  {_receipt(task.receipt)}")
         for note in task.notes:
-            err.print(f"  {note}", markup=False, highlight=False)
-    err.print(f"Run {run.id}: {run.status.value} in {run.seconds:.1f} s", markup=False, highlight=False)
+            tell(f"  {note}")
+    tell(f"Run {run.id}: {run.status.value} in {run.seconds:.1f} s")
 
 
 def _told(task: TaskRun) -> str:
@@ -138,10 +153,10 @@ def progress(quiet: bool) -> Iterator[Told | None]:
     if quiet:
         yield None
         return
-    if not err.is_terminal:
+    if not console(stderr=True).is_terminal:
         yield _Lines(5.0)
         return
-    with err.status("starting") as status:
+    with console(stderr=True).status("starting") as status:
         yield _Lines(0.1, status.update)
 
 
@@ -149,7 +164,7 @@ class _Lines:
     """Tells progress at most every `seconds`."""
 
     def __init__(self, seconds: float, show: Any = None) -> None:
-        self._seconds, self._show = seconds, show or (lambda text: err.print(text, markup=False, highlight=False))
+        self._seconds, self._show = seconds, show or tell
         self._stream, self._started = "", time.monotonic()
         self._last = self._started
 

@@ -9,7 +9,7 @@ import typer
 
 from suiro.app import workbench
 from suiro.cli.connections import Conn, Json
-from suiro.cli.output import err, print_json, print_table
+from suiro.cli.output import print_json, print_table, tell
 
 SHOWN = 1000  #: rows of a query shown as a table; --json has no limit
 
@@ -51,9 +51,9 @@ def sql(
     if taken:
         _show(taken, False)
     else:
-        err.print("done; the statement returns no rows")
+        tell("done; the statement returns no rows")
     if more:
-        err.print(f"only the first {SHOWN:,} rows are shown; --json gives all")
+        tell(f"only the first {SHOWN:,} rows are shown; --json gives all")
 
 
 def _show(batches: list[pa.RecordBatch], json: bool) -> None:

@@ -166,6 +166,8 @@ def _column(field: pa.Field, array: pa.Array, *, ranged: bool) -> ColumnSummary:
         return ColumnSummary(values=values, measure=measure, total=int(pc.sum(array).as_py()))
     if measure is Measure.BYTES:
         inner = array.storage if isinstance(array, pa.ExtensionArray) else array
+        if pa.types.is_string_view(inner.type) or pa.types.is_binary_view(inner.type):
+            inner = inner.cast(pa.large_binary())
         return ColumnSummary(values=values, measure=measure, total=int(pc.sum(pc.binary_length(inner)).as_py()))
     words = _low_words(array.drop_null() if array.null_count else array)
     if logical_base(field) in MAY_BE_INFINITE:
@@ -187,7 +189,7 @@ def _low_words(array: pa.Array) -> np.ndarray[Any, Any]:
     type_ = storage(array.type)
     data = array.buffers()[1]
     start, stop = array.offset, array.offset + len(array)
-    if pa.types.is_decimal(type_):
+    if pa.types.is_decimal(type_) and type_.bit_width >= 128:
         width = type_.bit_width // 64
         return np.frombuffer(data, dtype=np.int64)[start * width : stop * width : width]
     kind = "u" if pa.types.is_unsigned_integer(type_) else "i"

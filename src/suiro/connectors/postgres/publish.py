@@ -252,11 +252,15 @@ class Entry:
         if self._logs and spec.deletes is Deletes.SKIP:
             row = self.session.execute(merge.skipped().encode()).fetchone()
             skipped = int(row[0]) if row else 0
-        self.session.execute(merge.delete().encode())
-        update = merge.update()
-        if update is not None:
-            self.session.execute(update.encode())
-        self.session.execute(merge.insert().replace(" SELECT ", f" {_OVERRIDING}SELECT ", 1).encode())
+        others = [column.name for column in target.columns if column.name not in merge.schema.names]
+        if others and any(what == "r" for what, _, _ in decided):
+            raise SchemaConflict(
+                f"{self.name} holds several rows with one key, and columns that the stream doesn't fill",
+                hint="Make the key unique in the table, or load into another one.",
+            )
+        for act in merge.statements([what for what, _, _ in decided]):
+            inserts = act.startswith("INSERT")
+            self.session.execute((act.replace(" SELECT ", f" {_OVERRIDING}SELECT ", 1) if inserts else act).encode())
         self.session.execute(f"DROP TABLE {quote('_suiro_decided')}".encode())
         removed, self.counts = self.counts.removed, count(self.staged.rows, skipped, decided)
         self.counts.removed += removed

@@ -66,7 +66,7 @@ def _total(field: pa.Field, column: str) -> str | None:
             bits = f"('x' || encode(float4send({column}), 'hex'))::bit(32)::int"
             return f"sum(CASE WHEN {column} = 'NaN' THEN {_NAN4} ELSE {bits} END)"
         case Measure.SUM if pa.types.is_decimal(type_):
-            return f"sum({column}) * {10**type_.scale}"
+            return f"sum({column}) FILTER (WHERE {column} <> 'NaN') * {10**type_.scale}"
         case Measure.SUM:
             return f"sum({_number(field, column)}){_finite(field, column)}"
 
