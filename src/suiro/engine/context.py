@@ -13,6 +13,7 @@ from types import TracebackType
 from suiro.model.errors import Cancelled
 
 MEMORY_BYTES = 64 * 2**20
+_AGAIN = 0.5  #: seconds between two calls of the drivers' cancel
 
 
 class RunContext:
@@ -22,7 +23,7 @@ class RunContext:
         self._run, self._memory_bytes = run, memory_bytes
         self._folder = folder
         self._workdir: Path | None = None
-        self._cancelled = threading.Event()
+        self._cancelled, self._ended = threading.Event(), threading.Event()
         self._stops: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._log = logging.getLogger("suiro.run")
@@ -78,17 +79,22 @@ class RunContext:
         self.check_cancelled()
 
     def _stop_all(self) -> None:
-        with self._lock:
-            stops = list(self._stops)
-        for stop in stops:
-            try:
-                stop()
-            except Exception:  # noqa: BLE001  (what has just ended can't be cancelled; tell the others)
-                self._log.info("a driver's cancel failed", exc_info=True)
+        """Again and again until the run has ended: a statement may begin after its session was told to stop."""
+        while True:
+            with self._lock:
+                stops = list(self._stops)
+            for stop in stops:
+                try:
+                    stop()
+                except Exception:  # noqa: BLE001  (what has just ended can't be cancelled; tell the others)
+                    self._log.debug("a driver's cancel failed", exc_info=True)
+            if self._ended.wait(_AGAIN):
+                return
 
     def __enter__(self) -> RunContext:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._ended.set()
         if self._workdir is not None:
             shutil.rmtree(self._workdir, ignore_errors=True)

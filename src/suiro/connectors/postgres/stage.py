@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 
 from suiro.connectors.postgres.bulk import BulkWriter
@@ -16,7 +17,7 @@ from suiro.connectors.postgres.swap import like
 from suiro.connectors.postgres.tables import Relation, column_definitions, columns_sql, find_relation, quote
 from suiro.connectors.postgres.types import Column, sql_type
 from suiro.model.change import OP, SEQ
-from suiro.model.errors import SchemaConflict
+from suiro.model.errors import Cancelled, SchemaConflict
 from suiro.model.schema import Table
 from suiro.model.selection import WriteMode, WriteSpec
 from suiro.model.types import common_field
@@ -183,6 +184,8 @@ class PostgresRawStage(RawStage):
         return Staged(table=self._table, spec=self._spec, claim=self._claim, location=self._place.name, rows=rows)
 
     def abort(self) -> None:
+        with suppress(psycopg.Error):  # the answer to a COPY that is broken off is an error, always
+            self._copying.__exit__(Cancelled, Cancelled("the load was given up"), None)
         self._stack.close()
         if not self._place.session.closed:
             self._place.drop()
