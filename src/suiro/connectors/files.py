@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 from pydantic import Field
 
 from suiro.spi.connector import Connector
-from suiro.spi.context import Context
 from suiro.toolkit.files.destination import FilesDestination as FolderDestination
 from suiro.toolkit.files.listing import Location, locate
 from suiro.toolkit.files.settings import FileSettings
@@ -23,17 +21,6 @@ class FilesConfig(FileSettings):
         description="A file, a folder, or a pattern with * as /data/orders-*.csv.gz; for writing a folder or file.",
         json_schema_extra={"uri": "location"},
     )
-    table_per: Literal["guess", "pattern", "file"] = Field(
-        default="guess",
-        title="One stream per",
-        description="guess: a pattern is one stream, in a folder each file is one.",
-    )
-    file_name_column: str = Field(
-        default="", title="File name column", description="A column to add with the name of each row's file."
-    )
-    modified_column: str = Field(
-        default="", title="Modified column", description="A column to add with the time its file was modified."
-    )
 
     def identity(self) -> str:
         """The absolute location."""
@@ -42,11 +29,6 @@ class FilesConfig(FileSettings):
 
 class FilesSource(LocationSource[FilesConfig]):
     """Files of this machine."""
-
-    def __init__(self, config: FilesConfig, context: Context) -> None:
-        super().__init__(config, context)
-        self.file_name_column, self.modified_column = config.file_name_column, config.modified_column
-        self.table_per = config.table_per
 
     def location(self) -> Location:
         """The location as it is now: a folder may have come into being."""

@@ -38,6 +38,7 @@ class LocalContext:
         """Have `stop` called by `cancel`; at once where that has been."""
         if self._cancelled.is_set():
             stop()
+            return lambda: None
         self._stops.append(stop)
 
         def take_back() -> None:

@@ -26,6 +26,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+
 from suiro.model.errors import TransientError
 from suiro.spi.destination import Destination, Marker
 from suiro.testing.context import LocalContext
@@ -92,6 +94,7 @@ class Mortals:
     """The server process. `dies` carries out orders one by one; `close` ends it."""
 
     def __init__(self, destination: Destination[Any], folder: Path, steps: Sequence[str] = ()) -> None:
+        pickle.dumps((type(destination), destination.config))  # fails here rather than with a process started
         folder.mkdir(parents=True, exist_ok=True)
         self._errors = folder / "mortals.log"
         with self._errors.open("wb") as errors:
@@ -126,7 +129,7 @@ class Mortals:
 
     def _send(self, message: object) -> None:
         assert self._server.stdin is not None
-        pickle.dump(message, self._server.stdin)
+        self._server.stdin.write(pickle.dumps(message))
         self._server.stdin.flush()
 
 
@@ -213,6 +216,7 @@ def serve() -> None:
     try:
         kind, config, steps = pickle.load(orders)
         hook(clock.step, [*STEPS, *steps])
+        pa.table([pa.array([0])], names=["x"])  # on its first table pyarrow imports much, once here instead of in each
         while True:
             order = pickle.load(orders)
             pid = os.fork()

@@ -103,13 +103,12 @@ class Boundary:
         else:
             self._at_greatest = self._at_greatest[:1] or [rows.slice(0, 0)]
 
-
     def _top(self, column: pa.Array) -> Any:
         try:
             return pc.max(column).as_py()
         except (OverflowError, ValueError) as error:
             raise DataError(
-                f"the cursor {self._cursor} holds infinity or a date past the year 9999; no later row could ever follow",
+                f"the cursor {self._cursor} holds infinity or a year past 9999, which no later row can follow",
                 hint="Leave those rows out with a condition, or choose another cursor field.",
             ) from error
 

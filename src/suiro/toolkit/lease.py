@@ -35,13 +35,13 @@ class FileLease:
             ) from error
 
     def _acquire(self) -> None:
-        """A holder that lets go may take the folder away in the same moment: then try once more."""
-        for last in (False, True):
+        """Holders that let go may take the folder away at any moment: then it is made once more."""
+        for left in reversed(range(20)):
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock.acquire(timeout=0.1, poll_interval=0.02)
-            except FileNotFoundError:
-                if last:
+            except (FileNotFoundError, FileExistsError):
+                if not left:
                     raise
             else:
                 return

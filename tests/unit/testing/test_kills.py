@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit.testing.pickled import PickledConfig, PickledDestination, PickledStore
 
 from suiro.model.selection import WriteMode
 from suiro.testing.destination_suite import DestinationSuite
 from suiro.testing.memory import drop_table, rows_of, staging_of
+from unit.testing.pickled import PickledConfig, PickledDestination, PickledStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.destination import FORMAT
 from suiro.connectors.postgres.dialect import DIALECT
 from suiro.connectors.postgres.query import rows_of
+from suiro.connectors.postgres.raw import copy_out
 from suiro.connectors.postgres.session import Session, connect, told, version_note
 from suiro.connectors.postgres.summary import summarise_relation
 from suiro.connectors.postgres.tables import Relation, columns_sql, find_relation, locate, primary_key, quote
@@ -28,8 +29,6 @@ from suiro.spi.context import Context
 from suiro.spi.powers import SharesFormat, Summarises, Wire
 from suiro.spi.source import Read
 from suiro.toolkit.sql.source import Parameters, SqlSource, check_condition, cursor_fields, enclosed
-
-PIECE_BYTES = 2**19
 
 _STREAMS = """
 SELECT n.nspname, c.relname, c.reltuples::bigint
@@ -145,23 +144,8 @@ class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
         names = columns_sql(selection.columns)
         plain = relation.kind == "r" and selection.where is None
         what = f"{relation.sql} ({names})" if plain else f"(SELECT {names} FROM {self._from(selection)})"
-        statement = f"COPY {what} TO STDOUT (FORMAT binary)".encode()
-        waiting: list[bytes | bytearray | memoryview] = []
-        size = 0
-        with (
-            closing(self._in_snapshot()) as session,
-            told(self.config, self.context, "reading"),
-            session.cursor() as cursor,
-            cursor.copy(statement) as copy,
-        ):
-            for row in copy:
-                waiting.append(row)
-                size += len(row)
-                if size >= PIECE_BYTES:
-                    self.context.check_cancelled()
-                    yield b"".join(waiting)
-                    waiting, size = [], 0
-        yield b"".join(waiting)
+        with closing(self._in_snapshot()) as session, told(self.config, self.context, "reading"):
+            yield from copy_out(session, f"COPY {what} TO STDOUT (FORMAT binary)", self.context)
         yield Checkpoint({})
 
     # -- the rest ----------------------------------------------------------------------------------------------------

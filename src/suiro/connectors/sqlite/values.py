@@ -12,7 +12,7 @@ import json
 import re
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,6 @@ _NAMES: Final[dict[pa.DataType, str]] = {
     pa.uuid(): "UUID_TEXT",
     pa.date32(): "DATE_TEXT",
     pa.date64(): "DATE_TEXT",
-    pa.null(): "TEXT",
 }
 _FIELDS: Final[dict[str, tuple[pa.DataType, str | None]]] = {
     **{name: (type_, None) for type_, name in _NAMES.items() if name not in ("INTEGER", "TEXT")},
@@ -269,7 +268,7 @@ def _days_out(values: Sequence[Any]) -> pa.Array:
         return pa.array(days, pa.int32()).cast(pa.date32())
 
 
-def _number(text: str, unit: str, infinity: int) -> int:
+def _number(text: str, unit: Literal["us", "D"], infinity: int) -> int:
     if text in ("infinity", "-infinity"):
         return infinity if text == "infinity" else -infinity
     return int(np.datetime64(text.replace(" ", "T"), unit).astype(np.int64))
@@ -285,6 +284,4 @@ def _from_clock(text: str) -> int:
 
 def _json(value: Any) -> str:
     """One value as JSON that tells its storage class: bytes are `{"blob": "<hexadecimal>"}`."""
-    return json.dumps({"blob": value.hex()} if isinstance(value, bytes) else value, ensure_ascii=False)
-
-
+    return json.dumps({"blob": value.hex()} if isinstance(value, bytes) else value, ensure_ascii=False, allow_nan=False)

@@ -14,7 +14,7 @@ from suiro.model.errors import DataError
 from suiro.model.types import is_text
 from suiro.toolkit.files import sniff, texts
 from suiro.toolkit.files.content import Part, reading
-from suiro.toolkit.files.guess import Guess
+from suiro.toolkit.files.guess import Guess, Kind
 from suiro.toolkit.files.settings import FileSettings
 from suiro.toolkit.files.sniff import Dialect
 
@@ -49,11 +49,12 @@ def _measured(part: Part, found: CsvProfile, settings: FileSettings) -> CsvProfi
     while True:
         columns = {name: Guess() for name in found.dialect.names}
         try:
-            for batch in _batches(part, found.dialect, settings, block, {}):
+            for batch in rows_as_text(part, found.dialect, settings, block, {}):
                 for name, known in columns.items():
-                    known.add(texts.guess(batch.column(name), known.kind, settings))
+                    if known.kind is not Kind.TEXT:
+                        known.add(texts.guess(batch.column(name), known.kind, settings))
             return CsvProfile(dialect=found.dialect, columns=columns, block=block)
-        except _Straddles:
+        except Straddles:
             block *= 8
 
 
@@ -67,14 +68,14 @@ def batches(
     while found.dialect.names:
         at = 0
         try:
-            for batch in _batches(part, found.dialect, settings, block, native, names):
+            for batch in rows_as_text(part, found.dialect, settings, block, native, names):
                 at += batch.num_rows
                 if at > done:
                     new = batch.slice(max(0, batch.num_rows - (at - done)))
                     done = at
                     yield _converted(new, names, schema, settings)
             return
-        except _Straddles:
+        except Straddles:
             block *= 8
 
 
@@ -99,11 +100,11 @@ def _converted(batch: pa.RecordBatch, names: list[str], schema: pa.Schema, setti
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-class _Straddles(Exception):
+class Straddles(Exception):
     """A row is larger than the block that is read at once."""
 
 
-def _batches(
+def rows_as_text(
     part: Part,
     dialect: Dialect,
     settings: FileSettings,
@@ -146,7 +147,7 @@ def _batches(
             yield from _without_last_row(pa_csv.open_csv(pa.PythonFile(source, mode="r"), **options), part)
         except pa.ArrowInvalid as error:
             if "straddl" in str(error) and block < _LARGEST_BLOCK:
-                raise _Straddles from error
+                raise Straddles from error
             raise _located(error, part, dialect, settings) from error
 
 
@@ -170,10 +171,10 @@ def _without_last_row(rows: pa_csv.CSVStreamingReader, part: Part) -> Iterator[p
 def _located(error: pa.ArrowInvalid, part: Part, dialect: Dialect, settings: FileSettings) -> DataError:
     """The error with its line and without values: the file is read again, slowly, up to the mistake."""
     with reading(part) as stream:
-        decoder = codecs.getreader(dialect.encoding)(stream, errors="replace")
+        lines = io.TextIOWrapper(stream, dialect.encoding, errors="replace", newline="")
         for _ in range(settings.skip_rows):
-            decoder.readline()
-        rows = sniff.python_reader(iter(_lines(decoder)), dialect.delimiter, settings)
+            lines.readline()
+        rows = sniff.python_reader(lines, dialect.delimiter, settings)
         start = begun = 1
         for row in rows:
             begun = start
@@ -189,24 +190,34 @@ def _located(error: pa.ArrowInvalid, part: Part, dialect: Dialect, settings: Fil
     if "straddl" in str(error) or "quote" in str(error):
         return DataError(f"{part.label}, line {begun + settings.skip_rows}: a quote isn't closed", hint="Close it.")
     if "UTF8" in str(error):
-        return DataError(f"{part.label}: some text isn't in {dialect.encoding}", hint="Set the encoding.")
+        return _wrong_byte(part, dialect, settings)
     said = str(error).split("invalid value", 1)[0].strip(" :")
     return DataError(f"{part.label} can't be read as CSV: {said}", hint="Did the file change while it was read?")
 
 
-def _lines(decoder: codecs.StreamReader) -> Iterator[str]:
-    while line := decoder.readline():
-        yield line
+def _wrong_byte(part: Part, dialect: Dialect, settings: FileSettings) -> DataError:
+    with reading(part) as stream:
+        source = Utf8(stream, part, dialect, settings, decodes=True)
+        try:
+            while source.read(_BLOCK):
+                pass
+        except DataError as error:
+            return error
+    return DataError(f"{part.label}: some text isn't in {dialect.encoding}", hint="Set the encoding.")
 
 
 class Utf8(io.RawIOBase):
     """A text file as UTF-8, with an empty row put behind its last one."""
 
-    def __init__(self, stream: pa.NativeFile, part: Part, dialect: Dialect, settings: FileSettings) -> None:
+    def __init__(
+        self, stream: pa.NativeFile, part: Part, dialect: Dialect, settings: FileSettings, *, decodes: bool = False
+    ) -> None:
         super().__init__()
         self._stream, self._part, self._encoding = stream, part, dialect.encoding
         plain = dialect.encoding in ("utf-8", "utf-8-sig") and settings.encoding_errors == "strict"
-        self._decoder = None if plain else codecs.getincrementaldecoder(dialect.encoding)(settings.encoding_errors)
+        self._decoder = (
+            None if plain and not decodes else codecs.getincrementaldecoder(dialect.encoding)(settings.encoding_errors)
+        )
         self._empty_row = dialect.delimiter * (len(dialect.names) - 1)
         self._left, self._last, self._lines, self._ended = b"", b"\n", 0, False
 
@@ -252,5 +263,3 @@ class Utf8(io.RawIOBase):
         if ending is None:
             return f"\n{self._empty_row}\n".encode()
         return f"{self._empty_row}{ending}".encode() if ending == "\n" else f"{self._empty_row}\r\n".encode()
-
-

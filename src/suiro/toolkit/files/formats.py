@@ -97,11 +97,10 @@ def union(profiles: Sequence[Profile], name: str) -> pa.Schema:
             order[column] = None
             if isinstance(held, Guess):
                 guesses.setdefault(column, Guess(mixed=held.mixed)).add(held)
+            elif column in fields:
+                fields[column] = (_joined(fields[column], held, known, name), known.part.label)
             else:
-                fields[column] = (_joined(fields[column], held, known, name), known.part.label) if column in fields else (
-                    held,
-                    known.part.label,
-                )
+                fields[column] = (held, known.part.label)
     return pa.schema([_field(column, guesses.get(column), fields.get(column), name) for column in order])
 
 

@@ -23,12 +23,13 @@ class Kind(IntEnum):
     DATE = 5
     TIMESTAMP = 6
     TIMESTAMPTZ = 7
-    TEXT = 8
-    JSON = 9
+    TIME = 8
+    TEXT = 9
+    JSON = 10
 
 
 NUMBERS = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
-_FROM_STRINGS = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TEXT)
+_FROM_STRINGS = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TEXT)
 _DOUBLE_DIGITS = 17  #: a double keeps 15, and gives back any of its own values in 17
 
 
@@ -77,6 +78,8 @@ class Guess:
                 return pa.bool_()
             case Kind.DATE:
                 return pa.date32()
+            case Kind.TIME:
+                return pa.time64("us")
             case Kind.TIMESTAMP:
                 return pa.timestamp("us")
             case Kind.TIMESTAMPTZ:

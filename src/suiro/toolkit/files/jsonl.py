@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow.json as pa_json
 
 from suiro.model.errors import ConfigError, DataError
 from suiro.model.types import is_text
-from suiro.toolkit.files import texts
+from suiro.toolkit.files import jsonl_guess, texts
 from suiro.toolkit.files.content import Part, reading
 from suiro.toolkit.files.guess import Guess, Kind
 from suiro.toolkit.files.settings import FileSettings
@@ -26,7 +27,7 @@ from suiro.toolkit.files.sniff import codec
 
 _BLOCK = 4 << 20
 _LINES = 10_000
-_AS_TEXT = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_AS_TEXT = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 
 
 class Number(str):
@@ -35,7 +36,7 @@ class Number(str):
     __slots__ = ()
 
 
-_DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
+DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
 
 
 @dataclass(slots=True)
@@ -52,6 +53,8 @@ def profile(part: Part, settings: FileSettings) -> dict[str, Guess]:
     """Read the file once and tell what its members hold, in order of appearance."""
     columns: dict[str, Guess] = {}
     for number, block in blocks(part, settings):
+        if columns and settings.types == "guess" and jsonl_guess.confirmed(block, columns, settings):
+            continue
         lines = block.decode().split("\n")
         for at in range(0, len(lines), _LINES):
             seen: dict[str, _Seen] = {}
@@ -103,9 +106,7 @@ def _strings(values: list[str], known: Kind, settings: FileSettings) -> Guess:
     return found if found.kind in _AS_TEXT else Guess(kind=Kind.TEXT)
 
 
-def batches(
-    part: Part, columns: Sequence[str], schema: pa.Schema, settings: FileSettings
-) -> Iterator[pa.RecordBatch]:
+def batches(part: Part, columns: Sequence[str], schema: pa.Schema, settings: FileSettings) -> Iterator[pa.RecordBatch]:
     """The file's rows in the types of `schema`; members that a line lacks are NULL."""
     wanted = pa.schema([schema.field(name).remove_metadata() for name in columns])
     for number, block in blocks(part, settings):
@@ -114,10 +115,52 @@ def batches(
             yield batch
             continue
         lines = block.decode().split("\n")
+        raw = {f.name for f in wanted if f.type == pa.json_()}
         for at in range(0, len(lines), _LINES):
-            rows = list(parsed(lines[at : at + _LINES], number + at, part.label))
+            some = lines[at : at + _LINES]
+            rows = list(parsed(some, number + at, part.label))
+            if raw:
+                rows = [_with_documents(row, line, raw) for row, line in zip(rows, _written(some), strict=True)]
             if rows:
                 yield _from_rows(rows, wanted, settings, part.label)
+
+
+class Document(str):
+    """A value as the file writes it."""
+
+    __slots__ = ()
+
+
+def documents_of(line: str, names: Collection[str]) -> dict[str, Document | None]:
+    """These members of an object, as the line writes them; null is None."""
+    found: dict[str, Document | None] = {}
+    at = _after_space(line, line.index("{") + 1)
+    while line[at] != "}":
+        name, at = scanstring(line, at + 1, False)
+        begin = _after_space(line, _after_space(line, at) + 1)
+        value, end = DECODER.raw_decode(line, begin)
+        if name in names:
+            found[name] = None if value is None else Document(line[begin:end])
+        at = _after_space(line, end)
+        if line[at] == ",":
+            at = _after_space(line, at + 1)
+    return found
+
+
+def _with_documents(row: dict[str, Any], line: str, names: Collection[str]) -> dict[str, Any]:
+    """The row with these members as the line writes them."""
+    there = any(row.get(name) is not None for name in names)
+    return {**row, **documents_of(line, names)} if there else row
+
+
+def _after_space(line: str, at: int) -> int:
+    while line[at] in " \t\r":
+        at += 1
+    return at
+
+
+def _written(lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if line and not line.isspace()]
 
 
 def _is_flat(schema: pa.Schema) -> bool:
@@ -180,12 +223,13 @@ def _column(values: list[Any], type_: pa.DataType, settings: FileSettings) -> pa
 def document(value: Any) -> str:
     """A parsed value as JSON text again, numbers digit by digit."""
     match value:
-        case Number():
+        case Number() | Document():
             return str(value)
         case str():
             return json.dumps(value, ensure_ascii=False)
         case dict():
-            return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {document(v)}" for k, v in value.items()) + "}"
+            members = (f"{json.dumps(k, ensure_ascii=False)}: {document(v)}" for k, v in value.items())
+            return "{" + ", ".join(members) + "}"
         case list():
             return "[" + ", ".join(map(document, value)) + "]"
         case _:
@@ -198,7 +242,7 @@ def parsed(lines: Sequence[str], first: int, label: str) -> Iterator[dict[str, A
         if not line or line.isspace():
             continue
         try:
-            row = _DECODER.decode(line)
+            row = DECODER.decode(line)
         except ValueError as error:
             raise DataError(f"{label}, line {number}: not JSON", hint="Write one object a line.") from error
         if not isinstance(row, dict):

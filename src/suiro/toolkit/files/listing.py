@@ -89,7 +89,9 @@ def _matched(location: Location, table_per: TablePer, any_name: bool) -> dict[st
     stem = pattern_stem(Path(location.pattern).name)
     parent = (location.folder / location.pattern).parent
     while not stem:
-        stem, parent = (pattern_stem(parent.name) if glob.has_magic(parent.name) else parent.name) or "files", parent.parent
+        stem = pattern_stem(parent.name) if glob.has_magic(parent.name) else parent.name
+        stem = stem or ("files" if parent == parent.parent else "")
+        parent = parent.parent
     return {stem: paths} if paths else {}
 
 

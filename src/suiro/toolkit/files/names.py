@@ -71,7 +71,7 @@ def _strip(name: str, known: dict[str, str]) -> tuple[str, str | None]:
 
 def _encoded(part: str) -> str:
     out = "".join(c if _KEPT.match(c) else "".join(f"%{b:02X}" for b in c.encode()) for c in part)
-    if part.split(".")[0].rstrip(" ").lower() in _DEVICES:
+    if part.split(".", maxsplit=1)[0].rstrip(" ").lower() in _DEVICES:
         out = f"%{ord(part[0]):02X}{out[1:]}"
     if out.endswith(" "):
         out = out[:-1] + "%20"

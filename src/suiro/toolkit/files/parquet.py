@@ -16,18 +16,18 @@ from suiro.toolkit.files.content import Part, seekable
 ROWS = 32_768
 
 
-def profile(part: Part, workdir: Path) -> pa.Schema:
-    """The columns, timestamps in microseconds; of their metadata only the logical type is kept."""
+def profile(part: Part, workdir: Path, *, as_stored: bool = False) -> pa.Schema:
+    """The columns, timestamps in microseconds (`as_stored`: all types as they are), with their logical types."""
     with _opened(part, workdir) as file:
-        return pa.schema([normal(field) for field in file.schema_arrow])
+        return pa.schema([normal(field, as_stored=as_stored) for field in file.schema_arrow])
 
 
-def batches(part: Part, columns: Sequence[str], workdir: Path) -> Iterator[pa.RecordBatch]:
+def batches(part: Part, columns: Sequence[str], workdir: Path, *, as_stored: bool = False) -> Iterator[pa.RecordBatch]:
     """The file's rows, those of `columns` that it has, in the types that `profile` tells."""
     with _opened(part, workdir) as file:
         schema = file.schema_arrow
         names = [name for name in columns if name in schema.names]
-        wanted = [normal(schema.field(name)) for name in names]
+        wanted = [normal(schema.field(name), as_stored=as_stored) for name in names]
         for batch in file.iter_batches(ROWS, columns=names, use_threads=False):
             arrays = [_normalised(batch.column(f.name), f, part) for f in wanted]
             yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(wanted)) if arrays else batch.select([])
@@ -52,10 +52,11 @@ def _short(error: Exception) -> str:
     return str(error).split("\n", 1)[0].split(". ", 1)[0][:200]
 
 
-def normal(field: pa.Field) -> pa.Field:
-    """The field as it travels."""
+def normal(field: pa.Field, *, as_stored: bool = False) -> pa.Field:
+    """The field as it travels; of its metadata only the logical type is kept."""
+    type_ = field.type if as_stored else _type(field.type)
     logical = (field.metadata or {}).get(LOGICAL)
-    return pa.field(field.name, _type(field.type), metadata=None if logical is None else {LOGICAL: logical})
+    return pa.field(field.name, type_, metadata=None if logical is None else {LOGICAL: logical})
 
 
 def _type(type_: pa.DataType) -> pa.DataType:

@@ -61,7 +61,9 @@ class FileSettings(ConnectorConfig):
     skip_rows: int = Field(default=0, ge=0, title="Rows to skip", description="CSV and Excel: lines above the header.")
     decimal_point: Literal[".", ","] = Field(default=".", title="Decimal point", description="CSV: in numbers.")
     date_formats: Several = Field(
-        default=(), title="Date formats", description="CSV: besides ISO, as %d.%m.%Y; the first that fits a value counts."
+        default=(),
+        title="Date formats",
+        description="CSV: besides ISO, as %d.%m.%Y; the first that fits.",
     )
     timestamp_formats: Several = Field(
         default=(), title="Timestamp formats", description="CSV: besides ISO, as %d.%m.%Y %H:%M; the first that fits."
@@ -69,6 +71,26 @@ class FileSettings(ConnectorConfig):
     sheet: str = Field(default="", title="Sheet", description="Excel: the sheet's name; empty: the first.")
     types: Literal["guess", "all_text"] = Field(
         default="guess", title="Types", description="CSV, JSON Lines, Excel: found from all values, or all text."
+    )
+
+    table_per: Literal["guess", "pattern", "file"] = Field(
+        default="guess",
+        title="One stream per",
+        description="guess: a pattern is one stream, in a folder each file is one.",
+    )
+    file_name_column: str = Field(
+        default="", title="File name column", description="A column to add with the name of each row's file."
+    )
+    modified_column: str = Field(
+        default="", title="Modified column", description="A column to add with the time its file was modified."
+    )
+    row_group_rows: int = Field(
+        default=131_072, ge=1, title="Rows of a row group", description="Parquet: how many rows are written together."
+    )
+    compression_level: int | None = Field(
+        default=None,
+        title="Compression level",
+        description="Writing Parquet or gzip; empty: 1.",
     )
 
     @field_validator("delimiter", "quote", "escape")

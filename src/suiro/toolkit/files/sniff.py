@@ -7,8 +7,9 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -65,7 +66,8 @@ def _guessed(sample: bytes, label: str) -> str:
         return "utf-16-le" if sample[1:4096:2].count(b"\0") > nulls // 2 else "utf-16-be"
     if _decoded(sample, "utf-8") is not None:
         return "utf-8"
-    japanese = {name: _strangeness(text) for name in ("cp932", "euc_jp") if (text := _decoded(sample, name)) is not None}
+    texts = {name: _decoded(sample, name) for name in ("cp932", "euc_jp")}
+    japanese = {name: _strangeness(text) for name, text in texts.items() if text is not None}
     if japanese:
         best = min(japanese, key=lambda name: japanese[name])
         if japanese[best] < 0.3:
@@ -138,7 +140,7 @@ def _rows(lines: list[str], delimiter: str, settings: FileSettings) -> Iterator[
         return
 
 
-def python_reader(lines: Iterator[str] | io.TextIOBase, delimiter: str, settings: FileSettings) -> csv._reader:
+def python_reader(lines: Iterable[str], delimiter: str, settings: FileSettings) -> Any:
     """Python's own reader in this dialect: for samples, and to find the line of a mistake."""
     csv.field_size_limit(1 << 30)
     return csv.reader(
@@ -154,7 +156,7 @@ def python_reader(lines: Iterator[str] | io.TextIOBase, delimiter: str, settings
 def _delimiter(lines: list[str], settings: FileSettings) -> str:
     """The sign that parts the first lines into most columns of one number."""
     best, most = ",", (0.0, 1)
-    for sign in _DELIMITERS:
+    for sign in _DELIMITERS if settings.decimal_point == "." else reversed(_DELIMITERS):
         counts = [len(row) for row in _rows(lines[:200], sign, settings) if row]
         if not counts:
             continue

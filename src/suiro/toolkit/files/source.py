@@ -22,7 +22,7 @@ from suiro.spi.source import Read, Source
 from suiro.toolkit.files import formats, storage
 from suiro.toolkit.files.content import parts
 from suiro.toolkit.files.formats import Profile
-from suiro.toolkit.files.listing import FileItem, Location, TablePer, streams
+from suiro.toolkit.files.listing import FileItem, Location, streams
 from suiro.toolkit.files.position import Carried
 from suiro.toolkit.files.settings import FileSettings
 from suiro.toolkit.files.storage import Stamp
@@ -32,25 +32,23 @@ S = TypeVar("S", bound=FileSettings)
 
 
 class FilesSource(Source[S]):
-    """Reads the files of one location. `file_name_column`, `modified_column`: names of columns to add, or empty."""
+    """Reads the files of one location."""
 
     def __init__(self, config: S, context: Context) -> None:
         super().__init__(config, context)
         self._profiles: dict[Path, tuple[Stamp, list[Profile]]] = {}
-        self.file_name_column = ""
-        self.modified_column = ""
-        self.table_per: TablePer = "guess"
 
     def location(self) -> Location:
         """Where the files are."""
         raise TypeError(f"{type(self).__name__} must say where its files are")
 
     def check(self) -> None:
-        """Find at least one file and be allowed to read it."""
+        """Find a folder, or at least one file where the location names files, and be allowed to read."""
+        location = self.location()
         found = [item for items in self._listed().values() for item in items]
-        if not found:
+        if not found and (location.pattern or location.file):
             raise ConfigError(
-                f"no file to read at {self.location()}", hint="Check the location, or set the format of other names."
+                f"no file to read at {location}", hint="Check the location, or set the format of other names."
             )
         for item in found[:100]:
             with storage.opened(item.path):
@@ -75,6 +73,8 @@ class FilesSource(Source[S]):
         if selection.read_mode is ReadMode.LOG:
             raise ConfigError("files have no change log", hint="Read in full or incrementally.")
         items = self._listed().get(stream.name, [])
+        if not items:
+            raise ConfigError(f"no file of the stream {stream.name} is there any more at {self.location()}")
         carried = Carried(since)
         pending = [item for item in items if not carried.holds(item)]
         if not pending:
@@ -89,7 +89,7 @@ class FilesSource(Source[S]):
 
     def _listed(self) -> dict[str, list[FileItem]]:
         any_name = self.config.format != "guess"
-        return streams(self.location(), table_per=self.table_per, any_name=any_name)
+        return streams(self.location(), table_per=self.config.table_per, any_name=any_name)
 
     def _stream(self, name: str, items: list[FileItem]) -> Stream:
         notes: list[str] = []
@@ -105,7 +105,7 @@ class FilesSource(Source[S]):
         return Stream(name=name, schema=schema, read_modes=modes, notes=tuple(notes))
 
     def _with_own(self, schema: pa.Schema, name: str) -> pa.Schema:
-        own = {self.file_name_column: pa.string(), self.modified_column: pa.timestamp("us", "UTC")}
+        own = {self.config.file_name_column: pa.string(), self.config.modified_column: pa.timestamp("us", "UTC")}
         for column, type_ in own.items():
             if column in schema.names:
                 raise ConfigError(f"{name} has a column {column} of its own", hint="Choose another name.")
@@ -124,7 +124,7 @@ class FilesSource(Source[S]):
 
     def _rows(self, item: FileItem, columns: tuple[str, ...], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         wanted = pa.schema([schema.field(name) for name in columns])
-        own = (self.file_name_column, self.modified_column)
+        own = (self.config.file_name_column, self.config.modified_column)
         inner = [name for name in columns if name not in own]
         for known in self._profiled(item):
             with self._still(item):
@@ -136,7 +136,7 @@ class FilesSource(Source[S]):
         modified = datetime.fromtimestamp(item.stamp.modified // 10**9, UTC).replace(
             microsecond=item.stamp.modified // 1000 % 10**6
         )
-        own = {self.file_name_column: known.part.label, self.modified_column: modified}
+        own = {self.config.file_name_column: known.part.label, self.config.modified_column: modified}
         arrays = [
             pa.repeat(pa.scalar(own[f.name], f.type), batch.num_rows) if f.name in own else batch.column(f.name)
             for f in wanted

@@ -17,8 +17,6 @@ from typing import BinaryIO
 
 from suiro.model.errors import AuthError, ConfigError, SuiroError, TransientError
 
-Path_ = Path | str
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
@@ -56,7 +54,7 @@ def opened(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def told(path: Path_, verb: str) -> Iterator[None]:
+def told(path: Path | str, verb: str) -> Iterator[None]:
     """Errors of the operating system in here become one sentence: what was tried, on what, what was seen."""
     try:
         yield
@@ -64,7 +62,7 @@ def told(path: Path_, verb: str) -> Iterator[None]:
         raise translated(error, path, verb) from error
 
 
-def translated(error: OSError, path: Path_, verb: str) -> SuiroError:
+def translated(error: OSError, path: Path | str, verb: str) -> SuiroError:
     """The error of ours for one of the operating system's."""
     if error.errno == errno.ENOSPC or "No space left" in str(error) or error.errno == errno.EDQUOT:
         return ConfigError(
@@ -76,7 +74,8 @@ def translated(error: OSError, path: Path_, verb: str) -> SuiroError:
         return AuthError(f"can't {verb} {path}: {said}", hint=f"Let this user {verb} it.")
     if error.errno == errno.ENOENT:
         return TransientError(
-            f"can't {verb} {path}: it is gone", hint="It was removed or renamed meanwhile; run again to read what is there."
+            f"can't {verb} {path}: it is gone",
+            hint="It was removed or renamed meanwhile; run again to read what is there.",
         )
     if error.errno == errno.ENAMETOOLONG:
         return ConfigError(f"can't {verb} {path}: the name is too long", hint="Choose a shorter name.")

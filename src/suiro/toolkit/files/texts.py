@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from suiro.model.errors import DataError
 from suiro.model.types import is_text
+from suiro.toolkit.files.forms import from_text
 from suiro.toolkit.files.guess import Guess, Kind
 from suiro.toolkit.files.settings import FileSettings
 
@@ -24,6 +25,8 @@ _ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
 _ISO_TIMESTAMP = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_TIME}$"
 _ISO_TIMESTAMPTZ = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_TIME}{_ZONE}$"
 _TIMESTAMP = r"^[0-9]{4}/[0-9]{1,2}/[0-9]{1,2} [0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?$"
+_CLOCK = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?$"
+_HEAD = 32  #: values that are tried before all of them
 _INT64 = pa.scalar(2**63 - 1, pa.decimal128(38, 0))
 
 
@@ -33,10 +36,14 @@ def guess(values: pa.Array, known: Kind, settings: FileSettings) -> Guess:
     plain = not pc.any(blank).as_py()
     if not plain:
         values = values.filter(pc.invert(blank))
-    values = values.drop_null()
+    if values.null_count:
+        values = values.drop_null()
     if not len(values):
         return Guess(plain=plain)
+    head = values.slice(0, _HEAD)
     for kind in _order(known, settings):
+        if len(values) > _HEAD and kind is not Kind.FLOAT and _TESTS[kind](head, settings) is None:
+            continue
         found = _TESTS[kind](values, settings)
         if found is not None:
             found.plain = found.plain and plain
@@ -67,6 +74,8 @@ def convert(values: pa.Array, type_: pa.DataType, settings: FileSettings) -> pa.
         return _dates(values, settings)
     if pa.types.is_timestamp(type_):
         return _timestamps(values, settings, type_)
+    if pa.types.is_time(type_):
+        return from_text(values, pa.field("", type_))
     return pc.utf8_lower(values).cast(type_) if pa.types.is_boolean(type_) else values.cast(type_)
 
 
@@ -105,7 +114,9 @@ def _decimal(values: pa.Array, settings: FileSettings) -> Guess | None:
 
 def _float(values: pa.Array, settings: FileSettings) -> Guess | None:
     values = _pointed(values, settings)
-    if not _fits(values, _FLOAT) or not pc.any(pc.match_substring_regex(values, "^-?[0-9.]+[eE]")).as_py():
+    if not _fits(values, _FLOAT):
+        return None
+    if not pc.any(pc.match_substring_regex(values, "^-?[0-9.]+[eE]")).as_py():
         return None
     numbers = values.filter(pc.match_substring_regex(values, "^-?[0-9]"))
     if not pc.all(pc.is_finite(numbers.cast(pa.float64()))).as_py():
@@ -145,12 +156,17 @@ def _timestamptz(values: pa.Array, settings: FileSettings) -> Guess | None:
     return Guess(kind=Kind.TIMESTAMPTZ, plain=not settings.timestamp_formats)
 
 
+def _time(values: pa.Array, settings: FileSettings) -> Guess | None:
+    return Guess(kind=Kind.TIME, plain=False) if _fits(values, _CLOCK) else None
+
+
 _TESTS: dict[Kind, Callable[[pa.Array, FileSettings], Guess | None]] = {
     Kind.INTEGER: _integer,
     Kind.DECIMAL: _decimal,
     Kind.FLOAT: _float,
     Kind.BOOLEAN: _boolean,
     Kind.DATE: _date,
+    Kind.TIME: _time,
     Kind.TIMESTAMP: _timestamp,
     Kind.TIMESTAMPTZ: _timestamptz,
 }

@@ -13,6 +13,11 @@ def as_it_is(field: pa.Field, expression: str) -> str:
     return expression
 
 
+def never(field: pa.Field) -> bool:
+    """False for every field."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One system's SQL.
@@ -20,7 +25,8 @@ class Dialect:
     `type_name` gives the column type that holds a field's values exactly; DataError or SchemaConflict where there is
     none. `exactly` wraps a column so that `IS NOT DISTINCT FROM` on two of them means: the same value, bit for bit
     (-0.0 is not 0.0, 'a' is not 'A' whatever the collation, 1.0 is not 1.00 where the scale is kept).
-    `as_key` wraps a column that rows are matched by.
+    `as_key` wraps a column that rows are matched by. `keeps_equal` names the columns in which an UPDATE leaves the old
+    value where the new one compares equal, though it isn't the same (0.0 stays 0.0 when set to -0.0).
     """
 
     name: str  #: as sqlglot calls it
@@ -28,9 +34,11 @@ class Dialect:
     quote_char: str = '"'
     placeholder: str = "?"
     arrival_type: str = "BIGINT"  #: of the column that numbers staged rows
+    inserts_in_order: bool = True  #: rows enter a table as they arrived; not where that sort costs too much memory
     same: str = "IS NOT DISTINCT FROM"  #: equal, NULL being equal to NULL
     exactly: Callable[[pa.Field, str], str] = as_it_is
     as_key: Callable[[pa.Field, str], str] = as_it_is
+    keeps_equal: Callable[[pa.Field], bool] = never
 
     def quote(self, name: str) -> str:
         """`name` as an identifier, whatever is in it."""

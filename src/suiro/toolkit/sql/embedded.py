@@ -6,12 +6,11 @@ wait; the database itself is opened for moments only. In the database Suiro keep
 
 from __future__ import annotations
 
-import json
-from abc import ABC, abstractmethod
+import os
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,96 +18,28 @@ import numpy as np
 import pyarrow as pa
 
 from suiro.model.change import OP, SEQ
-from suiro.model.errors import ConfigError, DataError, Fenced, SchemaConflict, VerificationFailed
+from suiro.model.errors import ConfigError, DataError, SchemaConflict, VerificationFailed
 from suiro.model.job import TaskKey
-from suiro.model.naming import join_name, split_name
 from suiro.model.schema import Table
 from suiro.model.selection import Replace, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary, summarise
-from suiro.model.types import common_type, logical_field, logical_type, storage
+from suiro.model.types import MAY_BE_INFINITE, common_type, logical_base, logical_field, logical_type
+from suiro.spi.context import Context
 from suiro.spi.destination import C, Claim, Destination, Marker, Published, Stage, Staged
 from suiro.toolkit.lease import FileLease
 from suiro.toolkit.spool import SpoolStage, spooled
 from suiro.toolkit.sql.dialect import Dialect
+from suiro.toolkit.sql.markers import MARKERS, Markers
 from suiro.toolkit.sql.merge import ARRIVAL, Counts, Entry, Merge, count
 from suiro.toolkit.sql.ranks import ORDER, rank
-
-MARKERS = "_suiro_markers"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A table as it stands. `table` tells its columns as `stage` takes them; `types` the columns' declared types.
-
-    `unique` are the sets of columns that a constraint or an index makes unique, compared as `Merge` compares them;
-    `generated` the columns that can't be written; `held_by` what would be lost or broken if the table were made
-    anew, in words: "view v", "index i".
-    """
-
-    parts: tuple[str, ...]
-    table: Table
-    types: dict[str, str]
-    unique: tuple[frozenset[str], ...] = ()
-    generated: frozenset[str] = frozenset()
-    held_by: tuple[str, ...] = ()
-
-
-class Session(ABC):
-    """An open database. Driver errors come out as errors of ours; nothing is visible to others before `commit`."""
-
-    dialect: ClassVar[Dialect]
-    stage: ClassVar[str]  #: the temporary table of staged rows, as SQL names it
-    decided: ClassVar[str]  #: the temporary table of a merge's decisions
-
-    @abstractmethod
-    def run(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """Run a statement; the number of rows it changed, where it changes rows."""
-
-    @abstractmethod
-    def ask(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run a query with a small result."""
-
-    @abstractmethod
-    def fill(self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-        """Add rows of these columns to a table named in SQL, as they are; how many there were."""
-
-    @abstractmethod
-    def rows(self, table: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The table's columns of that schema, in its types."""
-
-    @abstractmethod
-    def standing(self, parts: tuple[str, ...]) -> Standing | None:
-        """The table as it stands, or None. ConfigError if the name belongs to something else."""
-
-    @abstractmethod
-    def create(self, parts: tuple[str, ...], schema: pa.Schema, key: tuple[str, ...]) -> None:
-        """Make a table, with a primary key where one is given; and its schema, where that is missing."""
-
-    @abstractmethod
-    def add(self, standing: Standing, field: pa.Field) -> None:
-        """Add a column, NULL in the rows that are there."""
-
-    @abstractmethod
-    def widen(self, standing: Standing, fields: Sequence[pa.Field]) -> None:
-        """Give columns wider types; values, constraints and what depends on the table stay. SchemaConflict if not."""
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Begin the transaction that excludes other writers."""
-
-    @abstractmethod
-    def commit(self) -> None:
-        """Make everything since `begin` visible."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the database; what wasn't committed is undone."""
+from suiro.toolkit.sql.session import Session, Standing, conformed, conformed_column, folded
 
 
 @dataclass(slots=True)
 class _Outcome:
     """What a publish has come to so far."""
 
+    kept: Markers
     found: Summary = EMPTY
     counts: Counts = field(default_factory=Counts)
     notes: list[str] = field(default_factory=list)
@@ -120,6 +51,13 @@ class EmbeddedSqlDestination(Destination[C]):
     """Stages in Arrow files, publishes in one transaction of the database."""
 
     dialect: ClassVar[Dialect]
+
+    def __init__(self, config: C, context: Context) -> None:
+        super().__init__(config, context)
+        self._leases: dict[str, FileLease] = {}
+        self._epochs: dict[str, int] = {}
+        self._mine: list[Path] = []
+        self._number = 0
 
     @property
     @abstractmethod
@@ -140,6 +78,14 @@ class EmbeddedSqlDestination(Destination[C]):
 
     # -- verbs -------------------------------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Open the file and begin to write; for a missing one, look whether it can be made."""
+        if self.file.exists():
+            with self._session(write=True) as session:
+                session.begin()
+        elif not os.access(self.file.parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"{self.file} can't be made", hint="Make its folder, and give write access to it.")
+
     def inspect(self, name: str) -> Table | None:
         """The table as it stands."""
         parts = self.parts(name)
@@ -147,8 +93,10 @@ class EmbeddedSqlDestination(Destination[C]):
             return None
         with self._session(write=False) as session:
             standing = session.standing(parts)
-        return None if standing is None else Table(
-            name=name, schema=standing.table.schema, primary_key=standing.table.primary_key
+        return (
+            None
+            if standing is None
+            else Table(name=name, schema=standing.table.schema, primary_key=standing.table.primary_key)
         )
 
     def claim(self, key: TaskKey, run: str) -> Claim:
@@ -162,7 +110,7 @@ class EmbeddedSqlDestination(Destination[C]):
             leftover.unlink(missing_ok=True)
         try:
             with self._transaction() as session:
-                epoch, position = self._raise_epoch(session, key, run, parts)
+                epoch, position = self._markers(session).claim(key, run, parts)
         except BaseException:
             self._leases.pop(digest).release()
             self._tidy()
@@ -184,9 +132,10 @@ class EmbeddedSqlDestination(Destination[C]):
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         """Fence, fill, compare, mark and commit; what is staged goes afterwards."""
-        outcome = _Outcome()
         with self._transaction() as session:
-            self._fence(session, staged, markers)
+            kept = self._markers(session)
+            outcome = _Outcome(kept=kept)
+            kept.fence(self._epochs_of(staged, markers))
             for item in staged:
                 self._enter(session, item, outcome, columns=expect is None or bool(expect.columns))
             differences = expect.differences(outcome.found) if expect else ()
@@ -195,7 +144,9 @@ class EmbeddedSqlDestination(Destination[C]):
                     f"what was staged is not what was read: {'; '.join(differences)}", differences=differences
                 )
             for marker in markers:
-                self._mark(session, marker, staged, outcome)
+                names = [item.table.name for item in staged if item.claim.key == marker.key]
+                parts = self.parts(names[0] if names else marker.key.table)
+                kept.move(marker, parts, made=parts in outcome.made or kept.made(parts))
         for item in staged:
             Path(item.location).unlink(missing_ok=True)
         counts = outcome.counts
@@ -221,13 +172,6 @@ class EmbeddedSqlDestination(Destination[C]):
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
-    def __init__(self, config: C, context: Any) -> None:
-        super().__init__(config, context)
-        self._leases: dict[str, FileLease] = {}
-        self._epochs: dict[str, int] = {}
-        self._mine: list[Path] = []
-        self._number = 0
-
     @property
     def _folder(self) -> Path:
         return self.file.with_name(f"{self.file.name}.suiro")
@@ -252,145 +196,94 @@ class EmbeddedSqlDestination(Destination[C]):
             self.context.check_cancelled()
             session.commit()
 
-    # -- markers -----------------------------------------------------------------------------------------------------
+    def _markers(self, session: Session) -> Markers:
+        return Markers(session, self.parts(MARKERS))
 
-    def _markers(self, session: Session) -> str:
-        parts = self.parts(join_name([MARKERS]))
-        if session.standing(parts) is None:
-            text = ("key", "source", "stream", "table_name", "run", "position", "claimed_at", "published_at")
-            fields = [pa.field(name, pa.string()) for name in text]
-            schema = pa.schema([*fields, pa.field("epoch", pa.int64()), pa.field("made_table", pa.bool_())])
-            session.create(parts, schema, ("key",))
-        return self.dialect.qualified(parts)
-
-    def _raise_epoch(self, session: Session, key: TaskKey, run: str, parts: tuple[str, ...]) -> tuple[int, Any]:
-        markers, digest, now = self._markers(session), key.digest(), datetime.now(UTC).isoformat()
-        known = session.ask(f"SELECT epoch, position, table_name FROM {markers} WHERE key = ?", [digest])
-        if not known:
-            session.run(
-                f"INSERT INTO {markers} (key, source, stream, table_name, epoch, run, claimed_at, made_table) "
-                "VALUES (?, ?, ?, ?, 1, ?, ?, FALSE)",
-                [digest, key.source, key.stream, join_name(parts), run, now],
-            )
-            return 1, None
-        epoch, position, table = known[0]
-        if session.standing(self.parts(table)) is None:
-            position = None
-            session.run(f"UPDATE {markers} SET made_table = FALSE WHERE table_name = ?", [table])
-        session.run(
-            f"UPDATE {markers} SET epoch = ?, run = ?, claimed_at = ?, position = ? WHERE key = ?",
-            [epoch + 1, run, now, position, digest],
-        )
-        return epoch + 1, None if position is None else json.loads(position)
-
-    def _fence(self, session: Session, staged: Sequence[Staged], markers: Sequence[Marker]) -> None:
-        epochs = {item.claim.key.digest(): item.claim.epoch for item in staged}
-        for marker in markers:
-            digest = marker.key.digest()
-            if digest in self._epochs:
-                epochs.setdefault(digest, self._epochs[digest])
-        where = self._markers(session)
-        for digest, epoch in epochs.items():
-            found = session.ask(f"SELECT epoch, run FROM {where} WHERE key = ?", [digest])
-            if not found or found[0][0] != epoch:
-                whom = f"run {found[0][1]}" if found else "nobody knows whom"
-                raise Fenced(f"this task was taken over by {whom}; nothing was published")
-
-    def _mark(self, session: Session, marker: Marker, staged: Sequence[Staged], outcome: _Outcome) -> None:
-        names = [item.table.name for item in staged if item.claim.key == marker.key]
-        parts = self.parts(names[0] if names else marker.key.table)
-        markers, name = self._markers(session), join_name(parts)
-        made = parts in outcome.made or self._made(session, parts)
-        session.run(
-            f"UPDATE {markers} SET position = ?, published_at = ?, table_name = ?, made_table = ? WHERE key = ?",
-            [
-                json.dumps(marker.position, ensure_ascii=False),
-                datetime.now(UTC).isoformat(),
-                name,
-                made,
-                marker.key.digest(),
-            ],
-        )
-
-    def _made(self, session: Session, parts: tuple[str, ...]) -> bool:
-        """Whether Suiro made the table."""
-        sql = f"SELECT count(*) FROM {self._markers(session)} WHERE table_name = ? AND made_table"
-        return bool(session.ask(sql, [join_name(parts)])[0][0])
+    def _epochs_of(self, staged: Sequence[Staged], markers: Sequence[Marker]) -> dict[str, int]:
+        """By digest the epoch that each task of a publish was claimed under."""
+        digests = [marker.key.digest() for marker in markers]
+        epochs = {digest: self._epochs[digest] for digest in digests if digest in self._epochs}
+        return epochs | {item.claim.key.digest(): item.claim.epoch for item in staged}
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def _enter(self, session: Session, item: Staged, outcome: _Outcome, *, columns: bool) -> None:
-        parts, spec, counts = self.parts(item.table.name), item.spec, outcome.counts
-        key = item.table.primary_key or spec.key
-        standing = session.standing(parts)
+        parts, spec = self.parts(item.table.name), item.spec
+        key = spec.key if spec.mode is WriteMode.MERGE else ()
         fresh = spec.mode is WriteMode.REPLACE and parts not in outcome.replaced
         outcome.replaced.add(parts)
         target = self.dialect.qualified(parts)
-        if standing is not None and (fresh or item.truncates):
-            counts.removed += session.ask(f"SELECT count(*) FROM {target}")[0][0]
-            if fresh and self._may_swap(session, standing, item, outcome):
-                session.run(f"DROP TABLE {target}")
-                standing = None
-            else:
-                session.run(f"DELETE FROM {target}")
+        standing, swap, missing, wider = session.standing(parts), False, list[pa.Field](), list[pa.Field]()
         if standing is None:
             session.create(parts, item.table.schema, key)
             outcome.made.add(parts)
         else:
-            self._evolve(session, standing, item.table)
-        standing = session.standing(parts)
-        assert standing is not None
+            missing, wider = self._changes(standing, item.table)
+            swap = fresh and self._may_swap(session, standing, item, outcome)
+            if fresh or item.truncates:
+                outcome.counts.removed += session.ask(f"SELECT count(*) FROM {target}")[0][0]
+                session.run(f"DROP TABLE {target}" if swap else f"DELETE FROM {target}")
+            if swap:
+                wide = {field.name: field for field in wider}
+                fields = [wide.get(field.name, field) for field in standing.table.schema]
+                session.create(parts, pa.schema([*fields, *missing]), standing.table.primary_key)
+            else:
+                for field in missing:
+                    session.add(standing, field)
+                if wider:
+                    session.widen(standing, wider)
+        if standing is None or swap or missing or wider:
+            standing = session.standing(parts)
+            assert standing is not None
         if fresh:
             self._fill(session, standing, item, outcome, columns=columns)
         else:
             self._stage_and_enter(session, standing, item, outcome, columns=columns)
 
     def _may_swap(self, session: Session, standing: Standing, item: Staged, outcome: _Outcome) -> bool:
-        if item.spec.replace is Replace.TRUNCATE:
+        """Whether the table may be made anew: it is ours, and nothing else would be lost."""
+        if item.spec.replace is Replace.TRUNCATE or not outcome.kept.made(standing.parts):
             return False
-        wanted = {self._folded(name) for name in item.table.schema.names}
-        if any(self._folded(name) not in wanted for name in standing.types):
-            return False
-        if standing.held_by:
-            outcome.notes.append(
-                f"{item.table.name} was emptied and filled, not made anew, because of {', '.join(standing.held_by[:5])}."
-            )
-            return False
-        return self._made(session, standing.parts)
+        held = session.held_by(standing)
+        if held:
+            outcome.notes.append(f"{item.table.name} was emptied and filled, not made anew: {', '.join(held[:5])}.")
+        return not held
 
-    def _evolve(self, session: Session, standing: Standing, wanted: Table) -> None:
-        """Add the columns that are missing, widen those that are too narrow."""
-        known = {self._folded(name): name for name in standing.types}
-        wider = []
+    def _changes(self, standing: Standing, wanted: Table) -> tuple[list[pa.Field], list[pa.Field]]:
+        """The columns that are missing, and those that must become wider, as they shall be; or SchemaConflict."""
+        known = {folded(name): name for name in standing.types}
+        missing, wider = [], []
         for one in wanted.schema:
-            name = known.get(self._folded(one.name))
+            name = known.get(folded(one.name))
             if name is None:
-                session.add(standing, one)
-                continue
-            if name in standing.generated:
+                missing.append(one)
+            elif name in standing.generated:
                 raise SchemaConflict(
                     f"column {name} of {wanted.name} is generated and can't be written",
                     hint="Leave the column out, or load into another table.",
                 )
-            current = standing.table.schema.field(name)
-            if self.dialect.type_name(one) == standing.types[name] or current.type == one.type:
-                continue
-            shared = common_type(current.type, one.type)
-            if shared is None:
-                raise SchemaConflict(
-                    f"column {name} of {wanted.name} is {standing.types[name]} and can't also hold {one.type}",
-                    hint="Load into another table, or change the column's type.",
-                )
-            logical = logical_type(one) if logical_type(one) == logical_type(current) else None
-            wide = logical_field(name, shared, logical)
-            if shared != current.type and self.dialect.type_name(wide) != standing.types[name]:
-                wider.append(wide)
-        if wider:
-            session.widen(standing, wider)
+            elif self.dialect.type_name(one) != standing.types[name]:
+                field = self._shared(standing, name, one)
+                if field is not None:
+                    wider.append(field)
+        return missing, wider
 
-    def _fill(
-        self, session: Session, standing: Standing, item: Staged, outcome: _Outcome, *, columns: bool
-    ) -> None:
+    def _shared(self, standing: Standing, name: str, one: pa.Field) -> pa.Field | None:
+        """The column as it must become to hold a field as well; None where it does already."""
+        current = standing.table.schema.field(name)
+        shared = common_type(current.type, one.type)
+        if shared is None:
+            raise SchemaConflict(
+                f"column {name} of {standing.table.name} is {standing.types[name]} and can't also hold {one.type}",
+                hint="Load into another table, or change the column's type.",
+            )
+        mine, theirs = _kept_logical(current), _kept_logical(one)
+        if shared == current.type and mine in (None, theirs):
+            return None
+        wide = logical_field(name, shared, mine if mine == theirs else None)
+        return None if self.dialect.type_name(wide) == standing.types[name] else wide
+
+    def _fill(self, session: Session, standing: Standing, item: Staged, outcome: _Outcome, *, columns: bool) -> None:
         """Rows straight into an empty table, which then holds them and no others."""
         target = self.dialect.qualified(standing.parts)
         schema, batches = spooled(item)
@@ -399,7 +292,9 @@ class EmbeddedSqlDestination(Destination[C]):
         rows = (conformed(batch.select(kept.names), filled) for batch in batches)
         outcome.counts.inserted += session.fill(target, filled, rows)
         key = item.spec.key or item.table.primary_key
-        outcome.found = outcome.found + summarise(session.rows(target, kept), columns=columns, key=key)
+        outcome.found = outcome.found + summarise(
+            _as_staged(session.rows(target, filled), kept), columns=columns, key=key
+        )
 
     def _stage_and_enter(
         self, session: Session, standing: Standing, item: Staged, outcome: _Outcome, *, columns: bool
@@ -415,7 +310,7 @@ class EmbeddedSqlDestination(Destination[C]):
         session.run(self._create_stage(session, staged))
         rows = session.fill(session.stage, staged, _arrivals(batches, staged, order))
         key = item.spec.key or item.table.primary_key
-        found = summarise(session.rows(session.stage, written), columns=columns, key=key)
+        found = summarise(_as_staged(session.rows(session.stage, held), written), columns=columns, key=key)
         outcome.found = outcome.found + found
         target = self.dialect.qualified(standing.parts)
         if item.spec.mode is WriteMode.MERGE:
@@ -429,10 +324,10 @@ class EmbeddedSqlDestination(Destination[C]):
 
     def _as_held(self, schema: pa.Schema, standing: Standing) -> pa.Schema:
         """The columns in the types that the table has for them, where these are wider."""
-        known = {self._folded(name): name for name in standing.types}
+        known = {folded(name): name for name in standing.types}
         fields = []
         for one in schema:
-            name = known[self._folded(one.name)]
+            name = known[folded(one.name)]
             wider = self.dialect.type_name(one) != standing.types[name]
             fields.append(standing.table.schema.field(name).with_name(one.name) if wider else one)
         return pa.schema(fields)
@@ -455,7 +350,8 @@ class EmbeddedSqlDestination(Destination[C]):
         order: str | None,
     ) -> None:
         spec = item.spec
-        folded = frozenset(self._folded(name) for name in spec.key)
+        key, staged = (frozenset(map(folded, names)) for names in (spec.key, written.names))
+        others = tuple(n for n in standing.types if folded(n) not in staged and n not in standing.generated)
         merge = Merge(
             dialect=self.dialect,
             target=self.dialect.qualified(standing.parts),
@@ -463,7 +359,9 @@ class EmbeddedSqlDestination(Destination[C]):
             schema=written,
             key=spec.key,
             decided=session.decided,
-            unique=any(frozenset(map(self._folded, columns)) <= folded for columns in standing.unique),
+            kept=session.kept,
+            others=others,
+            unique=any(frozenset(map(folded, columns)) <= key for columns in standing.unique),
             order=f"s.{ORDER}" if order else None,
             deletes=spec.deletes,
             log=log,
@@ -472,27 +370,21 @@ class EmbeddedSqlDestination(Destination[C]):
         session.run(merge.decide())
         decisions = session.ask(merge.decisions())
         counts_here = count(rows, skipped, decisions)
-        several = any(what == "r" for what, _, _ in decisions)
-        others = {self._folded(n) for n in standing.types} - {self._folded(n) for n in written.names}
-        if several and others:
+        if others and any(what == "r" for what, _, _ in decisions):
             raise SchemaConflict(
                 f"{item.table.name} holds several rows with one key, and columns that the stream doesn't fill",
                 hint="Make the key unique in the table, or load into another one.",
             )
-        update = merge.update()
-        for act, wanted in ((merge.delete(), "dr"), (update, "u"), (merge.insert(), "ir")):
-            if act is not None and any(what in wanted for what, _, _ in decisions):
-                session.run(act)
+        for act in merge.statements([what for what, _, _ in decisions]):
+            session.run(act)
         session.run(f"DROP TABLE {session.decided}")
         for name in Counts.__slots__:
             setattr(counts, name, getattr(counts, name) + getattr(counts_here, name))
 
-    def _folded(self, name: str) -> str:
-        """ASCII letters in lower case: names that differ by no more are one."""
-        return name.translate(_LOWER)
 
-
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+def _kept_logical(field: pa.Field) -> str | None:
+    """The logical type, unless the Arrow type says as much."""
+    return None if logical_base(field) in MAY_BE_INFINITE else logical_type(field)
 
 
 class _CheckedStage(SpoolStage):
@@ -510,7 +402,7 @@ class _CheckedStage(SpoolStage):
     ) -> None:
         super().__init__(path, table, spec, claim, truncates=truncates)
         self._destination = destination
-        self._keys = spec.key or table.primary_key
+        self._keys = spec.key if spec.mode is WriteMode.MERGE else ()
 
     def write(self, data: pa.RecordBatch) -> None:
         for name in self._keys:
@@ -521,6 +413,11 @@ class _CheckedStage(SpoolStage):
                 )
         self._destination.admit(data)
         super().write(data)
+
+
+def _as_staged(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """What the database holds, in the types that were staged."""
+    return (conformed(batch, schema) for batch in batches)
 
 
 def _arrivals(batches: Iterable[pa.RecordBatch], schema: pa.Schema, order: str | None) -> Iterator[pa.RecordBatch]:
@@ -534,30 +431,6 @@ def _arrivals(batches: Iterable[pa.RecordBatch], schema: pa.Schema, order: str |
             elif one.name == ORDER and order is not None:
                 arrays.append(rank(batch.column(order)))
             else:
-                arrays.append(_conformed(batch.column(one.name), one.type))
+                arrays.append(conformed_column(batch.column(one.name), one.type))
         start += batch.num_rows
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch in the types of this schema, which hold its values exactly."""
-    arrays = [_conformed(batch.column(one.name), one.type) for one in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _conformed(array: pa.Array, type_: pa.DataType) -> pa.Array:
-    if array.type == type_:
-        return array
-    plain = (array.storage if isinstance(array, pa.ExtensionArray) else array).cast(storage(type_))
-    return pa.ExtensionArray.from_storage(type_, plain) if isinstance(type_, pa.BaseExtensionType) else plain
-
-
-def table_parts(name: str, most: int, where: str) -> tuple[str, ...]:
-    """The parts of a table's name; ConfigError if there are more than `most`."""
-    parts = split_name(name)
-    if len(parts) > most:
-        raise ConfigError(
-            f"the table name {name} has {len(parts)} parts; {where}",
-            hint='A dot that belongs to the name goes in quotes: "a.b".',
-        )
-    return parts

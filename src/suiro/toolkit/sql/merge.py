@@ -48,7 +48,10 @@ class Entry:
         if skip_existing:
             same = " AND ".join(self._compared(name, self.dialect.same) for name in skip_existing)
             sql += f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE {same})"
-        return f"{sql} ORDER BY s.{ARRIVAL}"
+        return sql + self._in_order()
+
+    def _in_order(self) -> str:
+        return f" ORDER BY s.{ARRIVAL}" if self.dialect.inserts_in_order else ""
 
     def _compared(self, name: str, operator: str) -> str:
         return f"{self._matched('t', name)} {operator} {self._matched('s', name)}"
@@ -62,12 +65,15 @@ class Merge(Entry):
     """One row for each key, the last: the greatest by `order` (NULL is least), then the last to arrive.
 
     `order` is an expression over the stage table aliased s. `unique`: the table can't hold two rows with one key.
-    `log`: the stage has `_op`. `decided` names the temporary table of decisions.
+    `log`: the stage has `_op`. `decided` names the temporary table of decisions, `kept` that of rows to rewrite.
+    `others` are the table's columns that aren't staged: what they hold stays.
     """
 
     key: tuple[str, ...]
     decided: str
     unique: bool
+    kept: str = ""
+    others: tuple[str, ...] = ()
     order: str | None = None
     deletes: Deletes = Deletes.SKIP
     log: bool = False
@@ -75,21 +81,24 @@ class Merge(Entry):
     def decide(self) -> str:
         """Make the table of decisions: for each last row its arrival, what becomes of it, and how many the key has.
 
-        i: inserted; u: updates the table's one row; r: takes the place of several; n: equals what is there;
-        d: deletes.
+        i: inserted; u: updates the table's one row; w: as u, by a new row, since an UPDATE would not write it;
+        r: takes the place of several; n: equals what is there; d: deletes.
         """
-        same = " AND ".join([f"({self._equal(name)})" for name in self._others()] or ["1 = 1"])
+        same = " AND ".join([f"({self._equal(name)})" for name in self._values()] or ["1 = 1"])
+        unseen = " OR ".join(self._unseen(name) for name in self._values() if self._is_unseen(name))
         there = f"t.{self.dialect.quote(self.key[0])}"
         match = " AND ".join(self._compared(name, "=") for name in self.key)
         delete = f"WHEN s.{self.dialect.quote(OP)} = 'd' THEN 'd' " if self.log else ""
         if self.unique:
-            what = f"CASE {delete}WHEN {there} IS NULL THEN 'i' WHEN {same} THEN 'n' ELSE 'u' END"
+            rewrite = f"WHEN {unseen} THEN 'w' " if unseen else ""
+            what = f"CASE {delete}WHEN {there} IS NULL THEN 'i' WHEN {same} THEN 'n' {rewrite}ELSE 'u' END"
             count, group = f"CASE WHEN {there} IS NULL THEN 0 ELSE 1 END", ""
         else:
             count = f"count({there})"
+            rewrite = f"WHEN max(CASE WHEN {unseen} THEN 1 ELSE 0 END) = 1 THEN 'w' " if unseen else ""
             what = (
                 f"CASE {delete}WHEN {count} = 0 THEN 'i' WHEN {count} > 1 THEN 'r' "
-                f"WHEN min(CASE WHEN {same} THEN 1 ELSE 0 END) = 1 THEN 'n' ELSE 'u' END"
+                f"WHEN min(CASE WHEN {same} THEN 1 ELSE 0 END) = 1 THEN 'n' {rewrite}ELSE 'u' END"
             )
             group = f" GROUP BY s.{ARRIVAL}" + (f", s.{self.dialect.quote(OP)}" if self.log else "")
         return (
@@ -106,37 +115,65 @@ class Merge(Entry):
         """How many staged deletes are passed over."""
         return f"SELECT count(*) FROM {self.stage} AS s WHERE s.{self.dialect.quote(OP)} = 'd'"
 
-    def delete(self) -> str:
-        """Take away the rows that are deleted, or replaced as several rows of one key."""
+    def statements(self, decided: Iterable[str]) -> list[str]:
+        """The statements that carry out these decisions, in order."""
+        found = []
+        if "w" in decided and self.others:
+            found.append(self._keep())
+        if {"d", "r", "w"} & set(decided):
+            found.append(self._delete())
+        if "u" in decided:
+            found.append(self._update())
+        if {"i", "r", "w"} & set(decided):
+            letters = "ir" if self.others else "irw"
+            found.append(self._inserting(*letters))
+        if "w" in decided and self.others:
+            found += [self._restore(), f"DROP TABLE {self.kept}"]
+        return found
+
+    def _delete(self) -> str:
         matched = [self.dialect.as_key(self.schema.field(name), self.dialect.quote(name)) for name in self.key]
         found = ", ".join(self._matched("s", name) for name in self.key)
         keys = matched[0] if len(matched) == 1 else f"({', '.join(matched)})"
-        return f"DELETE FROM {self.target} WHERE {keys} IN (SELECT {found} {self._chosen('d', 'r')})"
+        return f"DELETE FROM {self.target} WHERE {keys} IN (SELECT {found} {self._chosen('d', 'r', 'w')})"
 
-    def update(self) -> str | None:
-        """Write the staged columns of rows that are there once; None where the key is all there is."""
-        others = self._others()
-        if not others:
-            return None
+    def _update(self) -> str:
         quote = self.dialect.quote
-        sets = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in others)
+        sets = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in self._values())
         match = " AND ".join(self._compared(name, "=") for name in self.key)
         chosen = f"SELECT {self.dialect.columns(self.schema.names, 's.')} {self._chosen('u')}"
         return f"UPDATE {self.target} AS t SET {sets} FROM ({chosen}) AS s WHERE {match}"
 
-    def insert(self) -> str:
-        """Add the rows whose keys are new, and those that take the place of several."""
-        return f"{self._inserting('i', 'r')} ORDER BY s.{ARRIVAL}"
+    def _keep(self) -> str:
+        """Complete rows, staged columns and others, of what an UPDATE would not write."""
+        read = f"{self.dialect.columns(self.schema.names, 's.')}, {self.dialect.columns(self.others, 't.')}"
+        chosen = f"SELECT {self.dialect.columns(self.schema.names, 's.')} {self._chosen('w')}"
+        match = " AND ".join(self._compared(name, "=") for name in self.key)
+        joined = f"FROM ({chosen}) AS s JOIN {self.target} AS t ON {match}"
+        return f"CREATE TEMPORARY TABLE {self.kept} AS SELECT {read} {joined}"
+
+    def _restore(self) -> str:
+        columns = self.dialect.columns([*self.schema.names, *self.others])
+        return f"INSERT INTO {self.target} ({columns}) SELECT {columns} FROM {self.kept}"
 
     def upsert(self) -> str:
         """Update and insert in one statement, where a constraint makes exactly the key unique."""
         quote = self.dialect.quote
-        sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in self._others())
+        sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in self._values())
         act = f"DO UPDATE SET {sets}" if sets else "DO NOTHING"
-        return f"{self._inserting('i', 'u')} ORDER BY s.{ARRIVAL} ON CONFLICT ({self.dialect.columns(self.key)}) {act}"
+        conflict = f"ON CONFLICT ({self.dialect.columns(self.key)}) {act}"
+        return f"{self._inserting('i', 'u', 'w')} {conflict}"
 
-    def _others(self) -> list[str]:
+    def _values(self) -> list[str]:
         return [name for name in self.schema.names if name not in self.key]
+
+    def _is_unseen(self, name: str) -> bool:
+        return self.dialect.keeps_equal(self.schema.field(name))
+
+    def _unseen(self, name: str) -> str:
+        """Whether a value is new, and yet compares equal to the old one."""
+        quoted = self.dialect.quote(name)
+        return f"(t.{quoted} = s.{quoted} AND NOT ({self._equal(name)}))"
 
     def _equal(self, name: str) -> str:
         field, quoted = self.schema.field(name), self.dialect.quote(name)
@@ -163,7 +200,7 @@ class Merge(Entry):
 
     def _inserting(self, *what: str) -> str:
         read = self.dialect.columns(self.schema.names, "s.")
-        return f"INSERT INTO {self.target} ({self.dialect.columns(self.schema.names)}) SELECT {read} {self._chosen(*what)}"
+        return f"INSERT INTO {self.target} ({self.dialect.columns(self.schema.names)}) SELECT {read} {self._chosen(*what)}{self._in_order()}"
 
 
 def count(staged: int, skipped: int, decisions: Iterable[tuple[str, int, int | None]]) -> Counts:
@@ -175,7 +212,7 @@ def count(staged: int, skipped: int, decisions: Iterable[tuple[str, int, int | N
         match what:
             case "i":
                 counts.inserted += number
-            case "u":
+            case "u" | "w":
                 counts.updated += number
             case "r":
                 counts.updated += number
