@@ -38,12 +38,12 @@ def context(file: Path) -> LocalContext:
 
 def destination(connector: Connector, file: Path, **options: Any) -> Destination[Any]:
     assert connector.destination is not None
-    return connector.destination(connector.config(path=str(file), **options), context(file))
+    return connector.destination(connector.config(**{"path": str(file), **options}), context(file))
 
 
 def source(connector: Connector, file: Path, **options: Any) -> Any:
     assert connector.source is not None
-    return connector.source(connector.config(path=str(file), **options), context(file))
+    return connector.source(connector.config(**{"path": str(file), **options}), context(file))
 
 
 def key_of(name: str) -> TaskKey:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from tests.connectors.test_files_destination import FolderSuite
 
-from suiro.toolkit.files import documents, forms
-from suiro.toolkit.files.jsonl import documents_of
+from suiro.toolkit.files import documents, forms, scalars
+from suiro.toolkit.files.jsontext import documents_of
 
 
 class TestJsonlFiles(FolderSuite):
@@ -36,7 +36,7 @@ class TestJsonlFiles(FolderSuite):
         if field.type == pa.json_():
             return pa.chunked_array([pa.ExtensionArray.from_storage(field.type, pa.array(texts, pa.string()))])
         texts = [None if text == "null" else text for text in texts]
-        if forms.is_nested(field.type):
+        if scalars.is_nested(field.type):
             return pa.chunked_array([documents.from_tokens(pa.array(texts, pa.string()), field)], field.type)
         plain = [json.loads(text) if text is not None and text.startswith('"') else text for text in texts]
         return pa.chunked_array([forms.from_text(pa.array(plain, pa.string()), field)], field.type)

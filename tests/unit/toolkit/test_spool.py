@@ -42,9 +42,8 @@ def sealed(path: Path, rows: pa.Table = ROWS) -> Staged:
 def test_sealed_rows_come_back_in_order_and_the_disk_holds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced = []
-    original = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(file), original(file)))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
     staged = sealed(tmp_path / "deep" / "s.arrow")
     assert (staged.rows, staged.truncates, staged.location) == (3000, True, str(tmp_path / "deep" / "s.arrow"))
     schema, batches = spooled(staged)

@@ -23,7 +23,7 @@ from suiro.toolkit.sql.session import Session, Standing
 from suiro.toolkit.sql.source import BATCH_ROWS
 
 DIALECT = Dialect(name="duckdb", type_name=type_name, inserts_in_order=False, exactly=exactly, keeps_equal=keeps_equal)
-LEAST_MEMORY = 128 * 2**20  #: what one thread needs for joins and sorts of tables of any size
+LEAST_MEMORY = 256 * 2**20  #: what one thread needs for joins and sorts of tables of any size
 
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _MEMORY = re.compile("failed to (?:pin|allocate)|could not allocate|out of memory", re.IGNORECASE)

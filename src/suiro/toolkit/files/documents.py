@@ -2,7 +2,7 @@
 
 Integers, decimals and floats are numbers with all their digits; NaN and the infinities are the strings "NaN",
 "Infinity" and "-Infinity"; JSON columns are written as they are; lists are arrays, structs objects, maps arrays of
-pairs; everything else is a string in its text form (see `forms`), with T between date and time.
+pairs; everything else is a string in its text form (see `scalars`), with T between date and time.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from suiro.model.types import is_text
-from suiro.toolkit.files import forms
-from suiro.toolkit.files.jsonl import DECODER, document
+from suiro.toolkit.files import scalars
+from suiro.toolkit.files.jsontext import DECODER, document
 
 _SPECIAL = r"[\x00-\x1f\"\\]"
 
@@ -28,15 +28,15 @@ def tokens(array: pa.Array, field: pa.Field) -> pa.Array:
     if pa.types.is_dictionary(type_):
         return tokens(array.dictionary_decode(), field.with_type(type_.value_type))
     if type_ == pa.json_():
-        text = forms.to_text(array, field)
+        text = scalars.to_text(array, field)
         return pc.replace_substring_regex(text, r"[\r\n]", " ")
     if pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_decimal(type_):
-        return forms.to_text(array, field)
+        return scalars.to_text(array, field)
     if pa.types.is_floating(type_):
-        return _float_tokens(forms.to_text(array, field))
-    if forms.is_nested(type_):
+        return _float_tokens(scalars.to_text(array, field))
+    if scalars.is_nested(type_):
         return pa.array(_nested(array, field), pa.string())
-    text = forms.to_text(array, field)
+    text = scalars.to_text(array, field)
     if pa.types.is_timestamp(type_):
         text = pc.replace_substring(text, " ", "T")
     return _quoted(text)
@@ -48,7 +48,7 @@ def revive(values: Sequence[Any], field: pa.Field) -> pa.Array:
     if type_ == pa.json_():
         texts = [None if v is None else document(v) for v in values]
         return pa.ExtensionArray.from_storage(type_, pa.array(texts, pa.string()))
-    if forms.is_nested(type_):
+    if scalars.is_nested(type_):
         return _nested_from(values, field)
     if pa.types.is_decimal(type_):
         return pa.array([None if v is None else Decimal(v) for v in values], type_)
@@ -60,7 +60,7 @@ def revive(values: Sequence[Any], field: pa.Field) -> pa.Array:
         return pa.array(values, type_)
     if is_text(type_):
         return pa.array([v if v is None or type(v) is str else document(v) for v in values], pa.string()).cast(type_)
-    return forms.from_text(pa.array(values, pa.string()), field)
+    return scalars.from_text(pa.array(values, pa.string()), field)
 
 
 def from_tokens(texts: pa.Array, field: pa.Field) -> pa.Array:

@@ -7,11 +7,9 @@ ISO date or timestamp in every line becomes one. Objects, arrays and members of 
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 import pyarrow as pa
@@ -22,21 +20,13 @@ from suiro.model.types import is_text
 from suiro.toolkit.files import jsonl_guess, texts
 from suiro.toolkit.files.content import Part, reading
 from suiro.toolkit.files.guess import Guess, Kind
+from suiro.toolkit.files.jsontext import DECODER, Number, document, documents_of
 from suiro.toolkit.files.settings import FileSettings
 from suiro.toolkit.files.sniff import codec
 
 _BLOCK = 4 << 20
 _LINES = 10_000
 _AS_TEXT = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
-
-
-class Number(str):
-    """A number as the file writes it."""
-
-    __slots__ = ()
-
-
-DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
 
 
 @dataclass(slots=True)
@@ -125,38 +115,10 @@ def batches(part: Part, columns: Sequence[str], schema: pa.Schema, settings: Fil
                 yield _from_rows(rows, wanted, settings, part.label)
 
 
-class Document(str):
-    """A value as the file writes it."""
-
-    __slots__ = ()
-
-
-def documents_of(line: str, names: Collection[str]) -> dict[str, Document | None]:
-    """These members of an object, as the line writes them; null is None."""
-    found: dict[str, Document | None] = {}
-    at = _after_space(line, line.index("{") + 1)
-    while line[at] != "}":
-        name, at = scanstring(line, at + 1, False)
-        begin = _after_space(line, _after_space(line, at) + 1)
-        value, end = DECODER.raw_decode(line, begin)
-        if name in names:
-            found[name] = None if value is None else Document(line[begin:end])
-        at = _after_space(line, end)
-        if line[at] == ",":
-            at = _after_space(line, at + 1)
-    return found
-
-
 def _with_documents(row: dict[str, Any], line: str, names: Collection[str]) -> dict[str, Any]:
     """The row with these members as the line writes them."""
     there = any(row.get(name) is not None for name in names)
     return {**row, **documents_of(line, names)} if there else row
-
-
-def _after_space(line: str, at: int) -> int:
-    while line[at] in " \t\r":
-        at += 1
-    return at
 
 
 def _written(lines: Sequence[str]) -> list[str]:
@@ -218,22 +180,6 @@ def _column(values: list[Any], type_: pa.DataType, settings: FileSettings) -> pa
     if pa.types.is_floating(type_):
         return pa.array([None if v is None else float(v) for v in values], type_)
     return pa.array(values, type_)
-
-
-def document(value: Any) -> str:
-    """A parsed value as JSON text again, numbers digit by digit."""
-    match value:
-        case Number() | Document():
-            return str(value)
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case dict():
-            members = (f"{json.dumps(k, ensure_ascii=False)}: {document(v)}" for k, v in value.items())
-            return "{" + ", ".join(members) + "}"
-        case list():
-            return "[" + ", ".join(map(document, value)) + "]"
-        case _:
-            return json.dumps(value)
 
 
 def parsed(lines: Sequence[str], first: int, label: str) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pyarrow.json as pa_json
 
 from suiro.model.errors import DataError
 from suiro.model.types import is_text
-from suiro.toolkit.files import csv, documents, forms, jsonl
+from suiro.toolkit.files import csv, documents, forms, jsonl, jsontext, scalars
 from suiro.toolkit.files.content import Part
 from suiro.toolkit.files.csv import Straddles
 from suiro.toolkit.files.settings import FileSettings
@@ -78,7 +78,7 @@ def jsonl_rows(part: Part, schema: pa.Schema, columns: Sequence[str]) -> Iterato
 
 
 def _at_once(block: bytes, wanted: pa.Schema) -> pa.RecordBatch | None:
-    if not len(wanted) or any(f.type == pa.json_() or forms.is_nested(f.type) for f in wanted):
+    if not len(wanted) or any(f.type == pa.json_() or scalars.is_nested(f.type) for f in wanted):
         return None
     as_read = pa.schema([pa.field(f.name, f.type if _is_plain(f.type) else pa.string()) for f in wanted])
     options = pa_json.ParseOptions(explicit_schema=as_read, unexpected_field_behavior="ignore")
@@ -121,7 +121,7 @@ def _from_rows(rows: list[dict[str, Any]], lines: list[str], wanted: pa.Schema, 
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
-def _documents(line: str, names: set[str]) -> dict[str, jsonl.Document]:
+def _documents(line: str, names: set[str]) -> dict[str, jsontext.Document]:
     """JSON columns as written: NULL was left out, so null is a document."""
-    found = jsonl.documents_of(line, names)
-    return {name: jsonl.Document("null") if text is None else text for name, text in found.items()}
+    found = jsontext.documents_of(line, names)
+    return {name: jsontext.Document("null") if text is None else text for name, text in found.items()}

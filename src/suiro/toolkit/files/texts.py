@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from suiro.model.errors import DataError
 from suiro.model.types import is_text
-from suiro.toolkit.files.forms import from_text
 from suiro.toolkit.files.guess import Guess, Kind
+from suiro.toolkit.files.scalars import from_text
 from suiro.toolkit.files.settings import FileSettings
 
 _INTEGER = r"^-?(?:0|[1-9][0-9]*)$"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from suiro.model.errors import ConfigError
 from suiro.model.types import is_bytes, is_text
-from suiro.toolkit.files import documents, forms, storage
+from suiro.toolkit.files import documents, forms, scalars, storage
 from suiro.toolkit.files.names import take_apart
 from suiro.toolkit.files.settings import FileSettings
 
@@ -222,7 +222,7 @@ def _csv_writes(array: pa.Array, field: pa.Field) -> bool:
     if pa.types.is_decimal(type_):
         return bool(type_.bit_width >= 128 and 0 <= type_.scale <= 6)
     if pa.types.is_date32(type_) or pa.types.is_timestamp(type_) or pa.types.is_time64(type_):
-        return not forms.has_far_times(array, field)
+        return not scalars.has_far_times(array, field)
     return bool(
         pa.types.is_integer(type_)
         or pa.types.is_boolean(type_)

@@ -199,8 +199,8 @@ class Merge(Entry):
         )
 
     def _inserting(self, *what: str) -> str:
-        read = self.dialect.columns(self.schema.names, "s.")
-        return f"INSERT INTO {self.target} ({self.dialect.columns(self.schema.names)}) SELECT {read} {self._chosen(*what)}{self._in_order()}"
+        columns, read = self.dialect.columns(self.schema.names), self.dialect.columns(self.schema.names, "s.")
+        return f"INSERT INTO {self.target} ({columns}) SELECT {read} {self._chosen(*what)}{self._in_order()}"
 
 
 def count(staged: int, skipped: int, decisions: Iterable[tuple[str, int, int | None]]) -> Counts:
