@@ -65,7 +65,7 @@ def test_a_table_of_suiros_own_is_swapped_and_keeps_what_it_has(source: Database
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'public.t'::regclass ORDER BY 1",
         "SELECT obj_description('public.t'::regclass), col_description('public.t'::regclass, 2)",
         "SELECT reloptions, relacl::text, relowner FROM pg_class WHERE oid = 'public.t'::regclass",
-        "SELECT attname, attnotnull, attacl::text FROM pg_attribute WHERE attrelid = 'public.t'::regclass AND attnum > 0",
+        "SELECT attname, attnotnull, attacl::text FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0",
         "SELECT column_default FROM information_schema.columns WHERE table_name = 't' AND table_schema = 'public'",
     )
     before, old = [source(sql) for sql in described], oid(source)

@@ -60,9 +60,9 @@ class FilesSource(Source[S]):
             yield self._stream(name, items)
 
     def find(self, name: str) -> Stream:
-        """As Source.find; looks into the files of that stream alone."""
+        """As Source.find; looks into the files of that stream alone. DataError names a file that can't be read."""
         items = self._listed().get(name)
-        return super().find(name) if items is None else self._stream(name, items)
+        return super().find(name) if items is None else self._stream(name, items, refuses=True)
 
     def read(self, read: Read, since: Position | None) -> Iterator[Change]:
         """The rows of every file that `since` doesn't hold, oldest file first; a Checkpoint after each file."""
@@ -91,7 +91,8 @@ class FilesSource(Source[S]):
         any_name = self.config.format != "guess"
         return streams(self.location(), table_per=self.config.table_per, any_name=any_name)
 
-    def _stream(self, name: str, items: list[FileItem]) -> Stream:
+    def _stream(self, name: str, items: list[FileItem], *, refuses: bool = False) -> Stream:
+        """The stream; files that can't be read are noted in a listing, and refused where it's about this stream."""
         notes: list[str] = []
         profiles: list[Profile] = []
         for item in items:
@@ -99,6 +100,8 @@ class FilesSource(Source[S]):
             try:
                 profiles += self._profiled(item)
             except (DataError, ConfigError) as error:
+                if refuses:
+                    raise
                 notes.append(error.message)
         schema = self._with_own(formats.union(profiles, name), name)
         modes = frozenset({ReadMode.FULL, ReadMode.INCREMENTAL})
