@@ -264,7 +264,10 @@ def test_null_is_nothing_and_empty_text_is_two_quotes(folder: Folder) -> None:
 )
 def test_a_broken_line_is_named_and_its_values_are_not(folder: Folder, text: str | bytes, said: str) -> None:
     folder.write("t.csv", text)
-    assert folder.source(encoding="utf-8").find("t").notes == (said,)
+    (listed,) = folder.source(encoding="utf-8").discover()
+    assert listed.notes == (said,)
+    with pytest.raises(DataError, match=re.escape(said)):
+        folder.source(encoding="utf-8").find("t")
     with pytest.raises(DataError, match=re.escape(said)):
         folder.read("t", encoding="utf-8")
 

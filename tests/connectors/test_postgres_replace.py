@@ -56,9 +56,8 @@ def test_a_table_of_suiros_own_is_swapped_and_keeps_what_it_has(source: Database
     source("ALTER TABLE t ADD PRIMARY KEY (id), ADD CONSTRAINT filled CHECK (name <> 'x'), ALTER name SET NOT NULL")
     source("ALTER TABLE t ALTER name SET DEFAULT 'none'; ALTER TABLE t SET (fillfactor = 70)")
     source("COMMENT ON TABLE t IS 'it''s a \\ test'; COMMENT ON COLUMN t.name IS 'who'")
-    source(
-        "DROP ROLE IF EXISTS suiro_reader; CREATE ROLE suiro_reader; GRANT SELECT ON t TO suiro_reader WITH GRANT OPTION"
-    )
+    source("DROP ROLE IF EXISTS suiro_reader; CREATE ROLE suiro_reader")
+    source("GRANT SELECT ON t TO suiro_reader WITH GRANT OPTION")
     source("GRANT SELECT ON t TO PUBLIC; GRANT UPDATE (name) ON t TO suiro_reader")
     described = (
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 't' AND schemaname = 'public' ORDER BY 1",
