@@ -169,6 +169,30 @@ def test_generated_and_identity_columns_of_the_table_are_left_to_it(source: Data
     assert refused.error is not None and "twice" in refused.error.message
 
 
+def test_a_key_that_is_named_becomes_the_primary_key_and_must_be_one(source: Database) -> None:
+    replaced(source)
+    replaced(source, key=("id",))
+    assert source.one("SELECT count(*) FROM pg_index WHERE indrelid = 'public.t'::regclass AND indisprimary") == 1
+    source("ALTER TABLE src.t DROP CONSTRAINT t_pkey; INSERT INTO src.t VALUES (1, 'again')")
+    for how in ({}, {"table": "fresh"}):
+        refused = copy(source.url, source.url, "src.t", key=("id",), **how)
+        assert refused.error is not None and refused.error.code == "data_error", refused.error
+    assert source("SELECT * FROM t") == [(1, "a")]
+
+
+def test_an_enum_that_the_destination_lacks_is_text_there(postgres: PostgresServer, source: Database) -> None:
+    source("CREATE TYPE hue AS ENUM ('red', 'blue'); CREATE TABLE src.paint (id int, hue hue, more hue[])")
+    source("INSERT INTO src.paint VALUES (1, 'red', '{blue}')")
+    url = postgres.create_database()
+    try:
+        copied(source.url, url, "src.paint")
+        other = Database(url)
+        assert other("SELECT hue, more, pg_typeof(hue)::text FROM paint") == [("red", "{blue}", "text")]
+        other.connection.close()
+    finally:
+        postgres.drop_database(url)
+
+
 def test_a_view_is_no_table_to_load(source: Database) -> None:
     source("CREATE VIEW t AS SELECT 1 AS id, 'x'::text AS name")
     refused = copy(source.url, source.url, "src.t")

@@ -51,7 +51,9 @@ def connection(text: str) -> Connection:
     if found is not None:
         return _from_uri(found.group(1).lower(), found.group(2))
     if text == WAREHOUSE:
-        return _from_uri("duckdb", str(warehouse()))
+        connector = catalog.find("duckdb")
+        path = _parts(connector.config)["location"]
+        return Connection(name=WAREHOUSE, connector=connector, config=configure(connector, {path: str(warehouse())}))
     raise ConfigError(
         f"{text!r} is neither a URI nor the name of a connection",
         hint=f"Write for example postgresql://user@host/database, or {WAREHOUSE} for the embedded warehouse.",
@@ -59,7 +61,7 @@ def connection(text: str) -> Connection:
 
 
 def check(text: str) -> Connection:
-    """Reach the system and, where it can be written to, prove the right to write. Raises what stands in the way."""
+    """Reach the system as a source, or as a destination if it is only that. Raises what stands in the way."""
     found = connection(text)
     with RunContext("check") as context:
         if found.connector.source is not None:
@@ -120,7 +122,8 @@ def _parts(config: type[ConnectorConfig]) -> dict[str, str]:
 
 
 def _location(parts: dict[str, str], before: str) -> dict[str, Any]:
-    return {parts["location"]: unquote(before)}
+    path = unquote(before)
+    return {parts["location"]: "/" + path.lstrip("/") if path.startswith("//") else path}
 
 
 def _network(parts: dict[str, str], scheme: str, before: str) -> dict[str, Any]:

@@ -70,7 +70,13 @@ def streams(conn: Conn, json: Json = False) -> None:
     print_table(
         ["stream", "columns", "key", "cursor fields", "rows (about)"],
         [
-            [s.name, len(s.schema.names), ", ".join(s.primary_key), ", ".join(s.cursor_fields[:3]), s.rows]
+            [
+                s.name,
+                len(s.schema.names),
+                ", ".join(s.primary_key),
+                ", ".join(s.cursor_fields[:3]),
+                "" if s.rows is None else s.rows,
+            ]
             for s in listed
         ],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,7 +33,7 @@ def copy(
     all_: Annotated[bool, typer.Option("--all", help="Copy every stream.")] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="With --all: leave out streams like this (with *).")] = None,
     table: Annotated[str | None, typer.Option(help="The table's name, if not the stream's.")] = None,
-    read: Annotated[ReadMode, typer.Option(help="How to read.")] = ReadMode.FULL,
+    read: Annotated[Literal["full", "incremental"], typer.Option(help="How to read.")] = "full",
     write: Annotated[
         WriteMode | None, typer.Option(help="How to write; by itself: replace, or merge for incremental reads.")
     ] = None,
@@ -59,7 +59,7 @@ def copy(
     task = Task(
         stream="",
         table=table,
-        read=read,
+        read=ReadMode(read),
         write=write,
         key=tuple(part.strip() for part in key.split(",")) if key else None,
         cursor=cursor,

@@ -132,7 +132,7 @@ def _receipt(receipt: Receipt) -> str:
     parts = [f"{getattr(receipt, kind):,} {kind}" for kind in kinds if getattr(receipt, kind)] or ["nothing new"]
     verdict = "equal" if receipt.equal else "NOT EQUAL"
     compared = f", {len(receipt.compared)} columns added up" if receipt.compared else ""
-    casts = f"; as text or plain: {', '.join(c.column for c in receipt.casts)}" if receipt.casts else ""
+    casts = f"; as text: {', '.join(c.column for c in receipt.casts)}" if receipt.casts else ""
     return (
         f"Receipt ({receipt.level.value}): {verdict}, {receipt.source_rows:,} rows against {receipt.table_rows or 0:,}"
         f"{compared}, by {receipt.basis.value}; {', '.join(parts)}{casts}"
@@ -166,12 +166,13 @@ class _Lines:
     def __init__(self, seconds: float, show: Any = None) -> None:
         self._seconds, self._show = seconds, show or tell
         self._stream, self._started = "", time.monotonic()
-        self._last = self._started
+        self._last = self._seen = self._started
 
     def __call__(self, now: Progress) -> None:
         clock_now = time.monotonic()
         if now.stream != self._stream:
-            self._stream, self._started = now.stream, clock_now
+            self._stream, self._started = now.stream, self._seen
+        self._seen = clock_now
         if clock_now - self._last < self._seconds:
             return
         self._last = clock_now

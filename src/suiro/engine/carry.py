@@ -17,14 +17,14 @@ from suiro.engine.plan import Plan
 from suiro.engine.transform import RowFilter, Transform
 from suiro.engine.verify import Account, represented
 from suiro.model.change import Change, Checkpoint, Rows, SchemaChange, Truncate
-from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError
+from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError, SuiroError
 from suiro.model.receipt import Basis, Level
 from suiro.model.run import Progress
 from suiro.model.schema import Position, ReadMode, Table
 from suiro.model.selection import WriteMode
 from suiro.model.summary import Summary
 from suiro.spi.destination import Claim, Destination, Marker, Published, Staged
-from suiro.spi.powers import SharesFormat, Summarises, TakesFormat, Wire
+from suiro.spi.powers import RawStage, SharesFormat, Summarises, TakesFormat, Wire
 from suiro.spi.source import Read, Source
 
 AHEAD_BYTES = 32 * 2**20  #: how far the reader may be ahead of the writer
@@ -91,7 +91,7 @@ class Attempt:
                 self._load.abort()
                 self._account.nothing_new()
         except BaseException:
-            self._load.abort()
+            self._give_up(self._load)
             raise
 
     def _carry_read(self, read: Read, since: Position | None, *, alone: bool) -> Position:
@@ -176,7 +176,7 @@ class Attempt:
     def _wire(self, reads: list[Read], table: Table) -> Wire | None:
         """The format in which both sides understand each other, if the rows may pass as they are."""
         plan, source, destination = self.plan, self._source, self._destination
-        as_it_is = table.schema.equals(plan.incoming) and len(table.schema) == len(plan.mapping)
+        as_it_is = table.schema.equals(plan.incoming, check_metadata=True) and len(table.schema) == len(plan.mapping)
         wanted = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
         wanted = wanted and plan.spec.mode is not WriteMode.MERGE  # a merge needs the order of arrival
         if not (
@@ -219,7 +219,7 @@ class Attempt:
             counts.read = counts.staged = staged.rows
             self._act([staged], position, summary.result())
         except BaseException:
-            stage.abort()
+            self._give_up(stage)
             raise
 
     # -- publishing --------------------------------------------------------------------------------------------------
@@ -246,6 +246,13 @@ class Attempt:
             self._source.acknowledge(position)
         except ConnectionLost as error:
             self._context.log.warning("the source couldn't be told that rows arrived: %s", error.message)
+
+    def _give_up(self, staged: Load | RawStage) -> None:
+        """Drop what is staged. Where that fails too, the next claim drops it; the first error is the one to tell."""
+        try:
+            staged.abort()
+        except SuiroError as error:
+            self._context.log.info("staging stays until the next run: %s", error.message)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,10 @@ import pyarrow as pa
 from suiro.model.receipt import Basis, Cast, Level, Receipt
 from suiro.model.schema import Table
 from suiro.model.summary import EMPTY, Summary
-from suiro.model.types import logical_type
+from suiro.model.types import is_text, logical_base, logical_type
 from suiro.spi.destination import Published
+
+_TEXTS = frozenset({"varchar", "char", "bpchar"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,14 +122,15 @@ class Account:
 
 
 def represented(stream: pa.Schema, table: Table, mapping: Mapping[str, str]) -> tuple[Cast, ...]:
-    """The columns whose logical type the table doesn't keep: they hold the same values in another form."""
+    """The columns that hold values of a type the table lacks as their text."""
     casts = []
     for source_name, name in mapping.items():
         at = table.schema.get_field_index(name)
         logical = logical_type(stream.field(source_name))
         if at < 0 or logical is None:
             continue
-        kept = logical_type(table.schema.field(at))
-        if kept is None and not logical.startswith(("varchar", "date", "timestamp")):
-            casts.append(Cast(column=name, source_type=logical, table_type=str(table.schema.field(at).type)))
+        field = table.schema.field(at)
+        plain_text = is_text(field.type) and not isinstance(field.type, pa.BaseExtensionType)
+        if plain_text and logical_type(field) is None and logical_base(stream.field(source_name)) not in _TEXTS:
+            casts.append(Cast(column=name, source_type=logical, table_type=str(field.type)))
     return tuple(casts)

@@ -100,7 +100,11 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
 
     def takes(self, wire: Wire, table: Table) -> bool:
         mine = tuple((field.name, sql_type(field)) for field in table.schema)
-        return wire.format == FORMAT and mine == wire.columns and self._settled(table).schema.equals(table.schema)
+        return (
+            wire.format == FORMAT
+            and mine == wire.columns
+            and self._settled(table).schema.equals(table.schema, check_metadata=True)
+        )
 
     def stage_raw(self, table: Table, spec: WriteSpec, claim: Claim, wire: Wire) -> RawStage:
         place = self._place(table, spec, claim, alone=True)

@@ -134,6 +134,8 @@ class Entry:
             reason = reason_not_to(self.session, target, self.made) or ""
         if not reason and self._logged() and self.stage.schema == target.schema:
             swap(self.session, target, self.stage.name)
+            if self.staged.spec.key and not has_unique_key(self.session, self._target().oid, self.staged.spec.key):
+                self._add_primary_key(self._target())
             self.counts.inserted = self.staged.rows
             return
         if reason:
