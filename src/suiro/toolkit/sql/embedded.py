@@ -291,10 +291,22 @@ class EmbeddedSqlDestination(Destination[C]):
         filled = self._as_held(kept, standing)
         rows = (conformed(batch.select(kept.names), filled) for batch in batches)
         outcome.counts.inserted += session.fill(target, filled, rows)
+        self._refuse_doubled(session, target, item)
         key = item.spec.key or item.table.primary_key
         outcome.found = outcome.found + summarise(
             _as_staged(session.rows(target, filled), kept), columns=columns, key=key
         )
+
+    def _refuse_doubled(self, session: Session, target: str, item: Staged) -> None:
+        """A key that was named for a replaced table must be one, though no constraint may hold it."""
+        if not item.spec.key:
+            return
+        doubled = f"SELECT 1 FROM {target} GROUP BY {self.dialect.columns(item.spec.key)} HAVING count(*) > 1 LIMIT 1"
+        if session.ask(doubled):
+            raise DataError(
+                f"rows with equal values in the key {', '.join(item.spec.key)} can't all enter {item.table.name}",
+                hint="Choose a key that identifies every row, or write with merge to keep the last of each.",
+            )
 
     def _stage_and_enter(
         self, session: Session, standing: Standing, item: Staged, outcome: _Outcome, *, columns: bool
