@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     Servers = Callable[[Path], PostgresServer]
 
-# Example counts; SUIRO_HYPOTHESIS=quick|ci|thorough chooses.
-for profile, examples in {"quick": 15, "ci": 100, "thorough": 2000}.items():
+# Example counts; SUIRO_HYPOTHESIS=quick|long|thorough chooses.
+for profile, examples in {"quick": 15, "long": 100, "thorough": 2000}.items():
     settings.register_profile(profile, max_examples=examples, deadline=None, derandomize=False, print_blob=True)
-settings.load_profile(os.environ.get("SUIRO_HYPOTHESIS", "ci"))
+settings.load_profile(os.environ.get("SUIRO_HYPOTHESIS", "quick"))
 
 INSTALLED = installed_postgres()
 EMBEDDED = embedded_postgres()

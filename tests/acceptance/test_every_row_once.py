@@ -23,7 +23,7 @@ from suiro.model.schema import ReadMode
 from suiro.model.selection import WriteMode
 
 Row = tuple[Any, ...]
-COLUMNS = "id, at, name"
+COLUMNS = '"id", "at", "name"'
 
 MODES: dict[str, dict[str, Any]] = {
     "incremental append": {"read": ReadMode.INCREMENTAL, "write": WriteMode.APPEND, "cursor": "at"},

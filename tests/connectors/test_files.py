@@ -367,7 +367,8 @@ def test_excel_sheets_give_typed_cells_values_and_no_empty_rows(folder: Folder) 
     assert (rows[0]["日付"], rows[0]["率"], rows[2]["率"]) == (date(2024, 1, 2), 0.5, 2.0)
     assert (rows[0]["混在"], rows[2]["混在"], rows[0]["氏名"]) == ("1", "x", "髙橋")
     assert folder.source(sheet="other").find("s").schema.names == ["a"]
-    assert folder.source(sheet="none").find("s").notes == ("s.xlsx has no sheet 'none'",)
+    (listed,) = folder.source(sheet="none").discover()
+    assert listed.notes == ("s.xlsx has no sheet 'none'",)
 
 
 def test_archives_are_as_many_files_as_they_have_members(folder: Folder) -> None:
