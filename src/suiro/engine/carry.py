@@ -53,11 +53,17 @@ class Attempt:
         self.path = "arrow"
         self.position: Position | None = claim.position
         self._unheard: tuple[Position, Summary] | None = None
+        self._filter = RowFilter(plan.residual) if plan.residual else None
 
     def settle(self, before: Attempt | None) -> None:
-        """After a lost connection: let the marker say whether the publish under way then came about."""
-        if before is not None and before._unheard is not None and self._claim.position == before._unheard[0]:
-            self._account.published_unheard(before._unheard[1])
+        """After a lost connection: let the marker say whether the publish under way then came about.
+
+        Where the marker was to stay the same it says nothing; such a load is repeated, which changes nothing.
+        """
+        if before is not None and before._unheard is not None:
+            wanted, expect = before._unheard
+            if self._claim.position == wanted and before.position != wanted:
+                self._account.published_unheard(expect)
         self._account.forget_pending()
 
     def run(self) -> None:
@@ -126,9 +132,7 @@ class Attempt:
         self._transform = self._transform_to(plan.selection.stream.schema, table)
 
     def _transform_to(self, schema: pa.Schema, table: Table) -> Transform:
-        plan = self.plan
-        rows = RowFilter(plan.residual) if plan.residual else None
-        return Transform(schema, table.schema, plan.mapping, plan.spec.key, rows)
+        return Transform(schema, table.schema, self.plan.mapping, self.plan.spec.key, self._filter)
 
     def _change_schema(self, schema: pa.Schema) -> None:
         mapping = {name: target for name, target in self.plan.mapping.items() if name in schema.names}

@@ -201,10 +201,15 @@ def test_attempts_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("published", [True, False])
+@pytest.mark.parametrize("write", list(WriteMode))
 def test_a_publish_whose_answer_is_lost_is_neither_lost_nor_doubled(
-    monkeypatch: pytest.MonkeyPatch, published: bool
+    monkeypatch: pytest.MonkeyPatch, published: bool, write: WriteMode
 ) -> None:
     world = World([(1, 1, "a"), (2, 2, "b")])
+    task = incremental(write)
+    if write is WriteMode.REPLACE:
+        task = Task(stream="orders")
+        world.run(task)
     original = MemoryDestination.publish
     lost: list[bool] = []
 
@@ -217,7 +222,7 @@ def test_a_publish_whose_answer_is_lost_is_neither_lost_nor_doubled(
         raise ConnectionLost("the line went dead")
 
     monkeypatch.setattr(MemoryDestination, "publish", publish)
-    done = world.run(incremental(WriteMode.APPEND))
+    done = world.run(task)
     assert done.status is Status.SUCCEEDED, done.error
     assert sorted(world.rows()) == [(1, 1, "a"), (2, 2, "b")]
     assert done.receipt is not None and done.receipt.adds_up and done.receipt.equal
