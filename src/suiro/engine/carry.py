@@ -86,10 +86,10 @@ class Attempt:
     # -- rows through Arrow ------------------------------------------------------------------------------------------
 
     def _carry_rows(self, reads: list[Read], table: Table, since: Position | None, *, missing: bool) -> None:
-        self._begin(table)
+        summary = self._source_summary(reads, table)
+        self._begin(table, None if summary else self._account.level)
         try:
-            summary = self._source_summary(reads, table)
-            positions = [self._carry_read(read, since, alone=len(reads) == 1) for read in reads]
+            positions = [self._carry_read(read, since, by_loads=len(reads) == 1 and not summary) for read in reads]
             position = self._source.join(positions)
             if self._load.rows or missing or self._must_publish(position):
                 self._publish(position, summary.result() if summary else None)
@@ -100,7 +100,8 @@ class Attempt:
             self._give_up(self._load)
             raise
 
-    def _carry_read(self, read: Read, since: Position | None, *, alone: bool) -> Position:
+    def _carry_read(self, read: Read, since: Position | None, *, by_loads: bool) -> Position:
+        """Its last position. `by_loads`: full loads may be published at its checkpoints before its end."""
         last: Position | None = None
         with Buffer(lambda: self._source.read(read, since), _size, AHEAD_BYTES, self._context) as changes:
             for change in changes:
@@ -109,9 +110,9 @@ class Attempt:
                         self._write(change)
                     case Checkpoint(position):
                         last = position
-                        if alone and self._load.bytes >= LOAD_BYTES and self.plan.spec.mode is not WriteMode.REPLACE:
+                        if by_loads and self._load.bytes >= LOAD_BYTES and self.plan.spec.mode is not WriteMode.REPLACE:
                             self._publish(position, None)
-                            self._begin(self._table)
+                            self._begin(self._table, self._account.level)
                     case SchemaChange(_, schema):
                         self._change_schema(schema)
                     case Truncate():
@@ -124,10 +125,10 @@ class Attempt:
             raise InternalError(f"the read {read.key} ended without a checkpoint")
         return last
 
-    def _begin(self, table: Table) -> None:
+    def _begin(self, table: Table, level: Level | None) -> None:
         plan = self.plan
         self._table = table
-        self._load = Load(self._destination, plan.spec, self._claim, self._account.level)
+        self._load = Load(self._destination, plan.spec, self._claim, level)
         self._load.begin(table)
         self._transform = self._transform_to(plan.selection.stream.schema, table)
 

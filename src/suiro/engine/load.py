@@ -14,9 +14,12 @@ from suiro.spi.destination import Claim, Destination, Stage, Staged
 
 
 class Load:
-    """Stages the segments of one load. A segment ends where the schema changes."""
+    """Stages the segments of one load. A segment ends where the schema changes.
 
-    def __init__(self, destination: Destination[Any], spec: WriteSpec, claim: Claim, level: Level) -> None:
+    `level` None: the source adds up by itself, so rows in flight are only counted.
+    """
+
+    def __init__(self, destination: Destination[Any], spec: WriteSpec, claim: Claim, level: Level | None) -> None:
         self._destination, self._spec, self._claim, self._level = destination, spec, claim, level
         self._sealed: list[tuple[Stage, Staged]] = []
         self._open: Stage | None = None

@@ -158,6 +158,15 @@ def test_long_reads_are_published_a_load_at_a_time(monkeypatch: pytest.MonkeyPat
     assert world.streams.acknowledged[-1] == done.position
 
 
+def test_a_full_append_that_the_source_adds_up_is_one_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carry, "LOAD_BYTES", 1000)
+    world = World([(i, i, "x") for i in range(1000)], batch_rows=10, checkpoint_rows=10)
+    done = world.run(Task(stream="orders", write=WriteMode.APPEND))
+    assert done.error is None
+    assert (done.loads, done.rows_written) == (1, 1000)
+    assert done.receipt is not None and done.receipt.basis is Basis.SNAPSHOT and done.receipt.adds_up
+
+
 def test_what_is_published_counts_even_if_the_run_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carry, "LOAD_BYTES", 1000)
     rows = [(i, i, "x") for i in range(1000)]
