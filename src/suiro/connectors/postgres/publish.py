@@ -199,7 +199,8 @@ class Entry:
 
     def _merge(self, target: Relation) -> None:
         key = self.staged.spec.key
-        self.session.execute(f"ANALYZE {self.stage.sql}".encode())
+        self.session.execute(f"ANALYZE {self.stage.sql} ({columns_sql(key)})".encode())
+        self.session.execute(f"SET LOCAL work_mem = '{_SORT_MEMORY}'".encode())
         unique = has_unique_key(self.session, target.oid, key)
         if not unique and self.made:
             self._add_primary_key(target)
@@ -308,6 +309,7 @@ class Entry:
         return int(row[0]) if row else 0
 
 
+_SORT_MEMORY = "64MB"  #: for sorting the staged rows by their key
 _OVERRIDING = "OVERRIDING SYSTEM VALUE "
 
 
