@@ -35,6 +35,7 @@ def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of is told by the run's own error
 
 
 def main() -> None:
