@@ -126,7 +126,7 @@ SELECT md5('id' || i)::uuid, 'C-' || lpad(i::text, 9, '0'), md5('owner' || i %% 
     first, last, first || ' ' || last, lower(first) || '.' || i || '@example.com',
     '+81-3-' || lpad((i * 7919 %% 100000000)::text, 8, '0'),
     CASE WHEN random() < 0.6 THEN '+81-90-' || lpad((i * 104729 %% 100000000)::text, 8, '0') END,
-    CASE WHEN random() < 0.7 THEN (ARRAY['CEO','Buyer','Engineer','営業部長','Analyst'])[1 + (random() * 4)::int] END,
+    CASE WHEN random() < 0.7 THEN (ARRAY['Head','Buyer','Engineer','営業部長','Analyst'])[1 + (random() * 4)::int] END,
     CASE WHEN random() < 0.5 THEN (ARRAY['Sales','購買部','IT','Finance'])[1 + (random() * 3)::int] END,
     (ARRAY['Aoyama','Müller','Northwind','水路','Contoso'])[1 + (random() * 4)::int] || ' ' || i %% 30000,
     CASE WHEN random() < 0.4 THEN 'https://www.example.com/' || md5(i::text) END,

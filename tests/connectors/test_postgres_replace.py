@@ -11,6 +11,7 @@ import pytest
 
 from copying import copied, copy
 from servers import PostgresServer
+from suiro.connectors.postgres.destination import PostgresDestination
 from suiro.model.selection import Replace, WriteMode
 
 Rows = list[tuple[Any, ...]]
@@ -116,6 +117,22 @@ def test_a_table_that_suiro_did_not_make_is_never_swapped(source: Database) -> N
     assert oid(source) == old
     assert source("SELECT * FROM t") == [(1, "a", "mine")]
     assert "didn't make it" in done.notes[0]
+
+
+def test_a_column_that_somebody_adds_while_rows_are_staged_is_kept(
+    source: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced(source)
+    original = PostgresDestination.publish
+
+    def publish(self: PostgresDestination, *arguments: Any) -> Any:
+        source("ALTER TABLE t ADD noted text DEFAULT 'kept'")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(PostgresDestination, "publish", publish)
+    done = replaced(source)
+    assert source("SELECT * FROM t") == [(1, "a", "kept")]
+    assert "changed while rows were staged" in done.notes[0]
 
 
 def test_truncate_can_be_asked_for(source: Database) -> None:

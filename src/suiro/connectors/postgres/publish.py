@@ -132,6 +132,8 @@ class Entry:
         reason = "truncate was asked for"
         if self.staged.spec.replace is Replace.AUTO:
             reason = reason_not_to(self.session, target, self.made) or ""
+            if not reason and any(self.stage.column(column.name) is None for column in target.columns):
+                reason = "its columns changed while rows were staged"
         if not reason and self._logged() and self.stage.schema == target.schema:
             swap(self.session, target, self.stage.name)
             if self.staged.spec.key and not has_unique_key(self.session, self._target().oid, self.staged.spec.key):

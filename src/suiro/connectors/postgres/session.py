@@ -149,7 +149,8 @@ def _unreachable(error: psycopg.Error, config: PostgresConfig, lead: str) -> Sui
         return ConnectionLost(
             f"{lead}no answer from {config.host}:{config.port} in time", hint="Check host, port and firewalls."
         )
-    if "ssl" in text or "certificate" in text:
+    broken = any(word in text for word in ("closed unexpectedly", "syscall", "eof detected", "reset by peer"))
+    if not broken and ("ssl" in text or "certificate" in text):
         return ConfigError(f"{lead}TLS with {config.host} failed: {_said(error)}", hint="Check the TLS settings.")
     return ConnectionLost(f"{lead}the connection to {there} broke: {_said(error)}", hint="Run again.")
 
