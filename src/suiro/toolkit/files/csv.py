@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -20,6 +20,7 @@ from suiro.toolkit.files.sniff import Dialect
 
 _BLOCK = 1 << 20
 _LARGEST_BLOCK = 1 << 28  #: a row is smaller than that
+_AHEAD = 1 << 22  #: bytes that tell the encoding; a later byte that belies them is met while the columns are measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +34,27 @@ class CsvProfile:
 
 def profile(part: Part, settings: FileSettings) -> CsvProfile:
     """Read the file once and tell. DataError names the line that is broken."""
+    all_text = settings.types == "all_text"
+    found = _unmeasured(part, settings, ahead=None if all_text else _AHEAD)
+    if all_text or not found.dialect.names:
+        return found
+    try:
+        return _measured(part, found, settings)
+    except NotUtf8 as error:
+        again = _unmeasured(part, settings, ahead=None)
+        if again.dialect.encoding == found.dialect.encoding:
+            raise _wrong_byte(part, found.dialect, settings) from error
+        return _measured(part, again, settings)
+
+
+def _unmeasured(part: Part, settings: FileSettings, *, ahead: int | None) -> CsvProfile:
+    """The dialect, with nothing known of the columns. `ahead`: how many bytes may tell the encoding; None: all."""
     with reading(part) as stream:
-        encoding = sniff.encoding_of(stream, part.label, settings)
+        encoding = sniff.encoding_of(stream, part.label, settings, ahead=ahead)
     with reading(part) as stream:
         head = stream.read(sniff.SAMPLE)
     dialect = sniff.dialect_of(head, encoding, settings)
-    empty = CsvProfile(dialect=dialect, columns={name: Guess() for name in dialect.names})
-    if settings.types == "all_text" or not dialect.names:
-        return empty
-    return _measured(part, empty, settings)
+    return CsvProfile(dialect=dialect, columns={name: Guess() for name in dialect.names})
 
 
 def _measured(part: Part, found: CsvProfile, settings: FileSettings) -> CsvProfile:
@@ -53,7 +66,7 @@ def _measured(part: Part, found: CsvProfile, settings: FileSettings) -> CsvProfi
                 for name, known in columns.items():
                     if known.kind is not Kind.TEXT:
                         known.add(texts.guess(batch.column(name), known.kind, settings))
-            return CsvProfile(dialect=found.dialect, columns=columns, block=block)
+            return replace(found, columns=columns, block=block)
         except Straddles:
             block *= 8
 
@@ -77,6 +90,8 @@ def batches(
             return
         except Straddles:
             block *= 8
+        except NotUtf8 as error:
+            raise _wrong_byte(part, found.dialect, settings) from error
 
 
 def _is_native(found: CsvProfile, name: str, schema: pa.Schema, settings: FileSettings) -> bool:
@@ -102,6 +117,10 @@ def _converted(batch: pa.RecordBatch, names: list[str], schema: pa.Schema, setti
 
 class Straddles(Exception):
     """A row is larger than the block that is read at once."""
+
+
+class NotUtf8(Exception):
+    """Some bytes of a text taken for UTF-8 are not."""
 
 
 def rows_as_text(
@@ -148,6 +167,8 @@ def rows_as_text(
         except pa.ArrowInvalid as error:
             if "straddl" in str(error) and block < _LARGEST_BLOCK:
                 raise Straddles from error
+            if "UTF8" in str(error):
+                raise NotUtf8 from error
             raise _located(error, part, dialect, settings) from error
 
 
@@ -189,8 +210,6 @@ def _located(error: pa.ArrowInvalid, part: Part, dialect: Dialect, settings: Fil
             start = rows.line_num + 1
     if "straddl" in str(error) or "quote" in str(error):
         return DataError(f"{part.label}, line {begun + settings.skip_rows}: a quote isn't closed", hint="Close it.")
-    if "UTF8" in str(error):
-        return _wrong_byte(part, dialect, settings)
     said = str(error).split("invalid value", 1)[0].strip(" :")
     return DataError(f"{part.label} can't be read as CSV: {said}", hint="Did the file change while it was read?")
 

@@ -41,14 +41,19 @@ def codec(encoding: str) -> str:
     return _WIDER.get(name, name)
 
 
-def encoding_of(stream: pa.NativeFile, label: str, settings: FileSettings) -> str:
-    """The encoding that is set, or that the first characters outside ASCII tell. Reads as far as these are."""
+def encoding_of(stream: pa.NativeFile, label: str, settings: FileSettings, *, ahead: int | None = None) -> str:
+    """The encoding that is set, or that the first characters outside ASCII tell; UTF-8 where there are none.
+
+    Reads as far as these are, or `ahead` bytes at most.
+    """
     if settings.encoding != "guess":
         return codec(settings.encoding)
-    sample, ended = b"", False
+    sample, ended, read = b"", False, 0
     while len(sample) < SAMPLE and not ended:
+        if not sample and ahead is not None and read >= ahead:
+            break
         block = stream.read(_BLOCK)
-        ended = not block
+        ended, read = not block, read + len(block)
         for bom, name in _BOMS.items():
             if not sample and block.startswith(bom):
                 return name

@@ -11,14 +11,12 @@ import pyarrow.compute as pc
 from suiro.model.errors import DataError
 from suiro.model.types import is_text
 from suiro.toolkit.files.guess import Guess, Kind
+from suiro.toolkit.files.numerals import numbers, shaped_like_dates
 from suiro.toolkit.files.scalars import from_text
 from suiro.toolkit.files.settings import FileSettings
 
-_INTEGER = r"^-?(?:0|[1-9][0-9]*)$"
-_DECIMAL = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 _FLOAT = r"^(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?|-?inf|nan|-?Infinity|NaN)$"
 _BOOLEAN = r"^(?:true|false|True|False|TRUE|FALSE)$"
-_ISO_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _DATE = r"^[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|/[0-9]{1,2}/[0-9]{1,2})$"
 _TIME = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
 _ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
@@ -27,12 +25,13 @@ _ISO_TIMESTAMPTZ = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_TIME}{_ZONE}$"
 _TIMESTAMP = r"^[0-9]{4}/[0-9]{1,2}/[0-9]{1,2} [0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?$"
 _CLOCK = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?$"
 _HEAD = 32  #: values that are tried before all of them
+_BLANK = pa.scalar("")  # made once: pyarrow looks for pandas whenever it makes one
 _INT64 = pa.scalar(2**63 - 1, pa.decimal128(38, 0))
 
 
 def guess(values: pa.Array, known: Kind, settings: FileSettings) -> Guess:
     """What these values (text, NULL where there is none) are. `known` is tried first."""
-    blank = pc.equal(values, "")
+    blank = pc.equal(values, _BLANK)
     plain = not pc.any(blank).as_py()
     if not plain:
         values = values.filter(pc.invert(blank))
@@ -80,7 +79,7 @@ def convert(values: pa.Array, type_: pa.DataType, settings: FileSettings) -> pa.
 
 
 def _without_blank(values: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
+    return pc.if_else(pc.equal(values, _BLANK), pa.scalar(None, values.type), values)
 
 
 def _fits(values: pa.Array, pattern: str) -> bool:
@@ -92,24 +91,25 @@ def _pointed(values: pa.Array, settings: FileSettings) -> pa.Array:
 
 
 def _integer(values: pa.Array, settings: FileSettings) -> Guess | None:
-    if not _fits(values, _INTEGER):
+    found = numbers(values)
+    if found is None or found.pointed:
         return None
-    digits = _most_digits(values)
     past = False
-    if digits > 18:
-        past = digits > 19 or bool(pc.any(pc.greater(pc.abs(values.cast(pa.decimal128(38, 0))), _INT64)).as_py())
-    return Guess(kind=Kind.INTEGER, whole=digits, digits=digits, past_int64=past)
+    if found.digits > 18:
+        past = found.digits > 19 or bool(pc.any(pc.greater(pc.abs(values.cast(pa.decimal128(38, 0))), _INT64)).as_py())
+    return Guess(kind=Kind.INTEGER, whole=found.whole, digits=found.digits, past_int64=past)
 
 
 def _decimal(values: pa.Array, settings: FileSettings) -> Guess | None:
     plain = settings.decimal_point == "."
     if not plain and pc.any(pc.match_substring(values, ".")).as_py():
         return None
-    values = _pointed(values, settings)
-    if not _fits(values, _DECIMAL):
+    found = numbers(_pointed(values, settings))
+    if found is None:
         return None
-    whole, scale, digits = _places(values)
-    return Guess(kind=Kind.DECIMAL, whole=whole, scale=scale, digits=digits, past_int64=True, plain=plain)
+    return Guess(
+        kind=Kind.DECIMAL, whole=found.whole, scale=found.scale, digits=found.digits, past_int64=True, plain=plain
+    )
 
 
 def _float(values: pa.Array, settings: FileSettings) -> Guess | None:
@@ -118,12 +118,12 @@ def _float(values: pa.Array, settings: FileSettings) -> Guess | None:
         return None
     if not pc.any(pc.match_substring_regex(values, "^-?[0-9.]+[eE]")).as_py():
         return None
-    numbers = values.filter(pc.match_substring_regex(values, "^-?[0-9]"))
-    if not pc.all(pc.is_finite(numbers.cast(pa.float64()))).as_py():
+    finite = values.filter(pc.match_substring_regex(values, "^-?[0-9]"))
+    if not pc.all(pc.is_finite(finite.cast(pa.float64()))).as_py():
         return None
-    mantissas = pc.replace_substring_regex(numbers, "[eE].*$", "")
+    mantissas = numbers(pc.replace_substring_regex(finite, "[eE].*$", ""))
     plain = settings.decimal_point == "."
-    return Guess(kind=Kind.FLOAT, digits=_places(mantissas)[2], past_int64=True, plain=plain)
+    return Guess(kind=Kind.FLOAT, digits=mantissas.digits if mantissas else 0, past_int64=True, plain=plain)
 
 
 def _boolean(values: pa.Array, settings: FileSettings) -> Guess | None:
@@ -133,9 +133,11 @@ def _boolean(values: pa.Array, settings: FileSettings) -> Guess | None:
 def _date(values: pa.Array, settings: FileSettings) -> Guess | None:
     if settings.date_formats:
         return Guess(kind=Kind.DATE, plain=False) if _tried(lambda: _dates(values, settings)) else None
+    if shaped_like_dates(values):
+        return Guess(kind=Kind.DATE) if _tried(lambda: _checked_years(values).cast(pa.date32())) else None
     if not _fits(values, _DATE) or not _tried(lambda: _dates(values, settings)):
         return None
-    return Guess(kind=Kind.DATE, plain=_fits(values, _ISO_DATE))
+    return Guess(kind=Kind.DATE, plain=False)
 
 
 def _timestamp(values: pa.Array, settings: FileSettings) -> Guess | None:
@@ -170,21 +172,6 @@ _TESTS: dict[Kind, Callable[[pa.Array, FileSettings], Guess | None]] = {
     Kind.TIMESTAMP: _timestamp,
     Kind.TIMESTAMPTZ: _timestamptz,
 }
-
-
-def _most_digits(values: pa.Array) -> int:
-    return int(pc.max(pc.binary_length(pc.utf8_ltrim(values, "-"))).as_py())
-
-
-def _places(values: pa.Array) -> tuple[int, int, int]:
-    """The most digits before the point, after it, and in one number."""
-    point = pc.find_substring(values, ".")
-    length = pc.binary_length(values)
-    sign = pc.starts_with(values, "-").cast(pa.int32())
-    whole = pc.subtract(pc.if_else(pc.less(point, 0), length, point), sign)
-    scale = pc.if_else(pc.less(point, 0), pa.scalar(0, pa.int32()), pc.subtract(pc.subtract(length, point), 1))
-    together = pc.add(whole, scale)
-    return int(pc.max(whole).as_py()), int(pc.max(scale).as_py()), int(pc.max(together).as_py())
 
 
 def _tried(act: Callable[[], pa.Array]) -> bool:
