@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from mariadb import MariaDBServer, installed_mariadb
 from servers import PostgresServer, embedded_postgres, installed_postgres
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ settings.load_profile(os.environ.get("SUIRO_HYPOTHESIS", "quick"))
 
 INSTALLED = installed_postgres()
 EMBEDDED = embedded_postgres()
+MARIADB = installed_mariadb()
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +92,20 @@ def any_postgres_url(request: pytest.FixtureRequest) -> str:
     """The address of a fresh database, once on each server that this machine has."""
     url: str = request.getfixturevalue(request.param)
     return url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """The MariaDB server that the system's packages installed."""
+    if MARIADB is None:
+        pytest.skip("no MariaDB server: install the system's `mariadb-server-core` package")
+    with MariaDBServer(MARIADB) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(mariadb: MariaDBServer) -> Iterator[str]:
+    """The address of a fresh database on `mariadb`, dropped after the test."""
+    url = mariadb.create_database()
+    yield url
+    mariadb.drop_database(url)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,9 +187,10 @@ def test_every_pinned_package_has_its_hash_and_no_address(name: str) -> None:
 
 def test_every_import_is_of_something_that_the_project_asks_for() -> None:
     lists = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
-    asked = {Requirement(wish).name for wishes in lists for wish in wishes}
+    asked = {canonicalize_name(Requirement(wish).name) for wishes in lists for wish in wishes}
     homes = importlib.metadata.packages_distributions()
-    known = sys.stdlib_module_names | {"suiro"} | {name for name, packages in homes.items() if asked & set(packages)}
+    given = {name for name, packages in homes.items() if asked & set(map(canonicalize_name, packages))}
+    known = sys.stdlib_module_names | {"suiro"} | given
     assert sorted(imported(SOURCE) - known) == []
 
 
