@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from typing import Any
 
 import pyarrow as pa
 
 from suiro.app.connections import connection
 from suiro.engine.context import RunContext
 from suiro.model.change import Rows
-from suiro.model.errors import ConfigError
+from suiro.model.errors import DataError, UserError
+from suiro.model.schema import ReadMode
 from suiro.model.selection import Selection
-from suiro.spi.powers import Queries
+from suiro.spi.context import Context
+from suiro.spi.powers import OffersQueries, Queries
+from suiro.spi.source import Source
 
 
 def preview(text: str, stream: str, rows: int) -> pa.Table:
@@ -33,11 +38,57 @@ def preview(text: str, stream: str, rows: int) -> pa.Table:
 
 @contextmanager
 def sql(text: str, statement: str) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Run one statement on a connection; its rows as they come, none if it returns none."""
+    """Run one statement on a connection; its rows as they come, none if it returns none.
+
+    A system that runs SQL is given the statement as it is; of others one SELECT is read, as a copy would.
+    """
     found = connection(text)
     with RunContext("sql") as context, closing(found.source(context)) as source:
-        if not isinstance(source, Queries):
-            raise ConfigError(
-                f"{found.connector.title} runs no SQL", hint="Copy it into a database or the warehouse first."
-            )
-        yield source.query(statement)
+        if isinstance(source, Queries):
+            yield _asked(source, statement, context)
+            return
+        from suiro.engine.query.source import query_source  # on use: it takes long to import
+
+        with closing(query_source(statement, "query", ReadMode.FULL, source, context)) as query:
+            yield _rows(query)
+
+
+def _asked(source: Source[Any], statement: str, context: Context) -> Iterator[pa.RecordBatch]:
+    """The rows of a system's own SQL. What is wrong with a SELECT is pointed at, where the system can tell."""
+    assert isinstance(source, Queries)
+    try:
+        yield from source.query(statement)
+    except UserError as error:
+        if not isinstance(source, OffersQueries) or not re.match(r"\s*(?:select|with)\b", statement, re.IGNORECASE):
+            raise
+        from suiro.engine.query.source import query_source
+
+        with suppress(DataError), closing(query_source(statement, "query", ReadMode.FULL, source, context)):
+            pass  # who describes the query finds the same mistake, and its place
+        raise error
+
+
+def sql_plan(text: str, statement: str) -> dict[str, Any]:
+    """What of a statement the system does, and what is left for DuckDB."""
+    found = connection(text)
+    with RunContext("sql") as context, closing(found.source(context)) as source:
+        if isinstance(source, Queries):
+            return {"pushed": [" ".join(statement.split())], "residual": None}
+        from suiro.engine.query.source import query_source
+
+        with closing(query_source(statement, "query", ReadMode.FULL, source, context)) as query:
+            return {"pushed": query.pushed, "residual": query.residual}
+
+
+def _rows(source: Source[Any]) -> Iterator[pa.RecordBatch]:
+    """All rows of a source's one stream, at least one batch."""
+    (stream,) = source.discover()
+    some = False
+    for read in source.plan([Selection(stream=stream, columns=tuple(stream.schema.names))]):
+        with closing(source.read(read, None)) as changes:  # type: ignore[type-var]
+            for change in changes:
+                if isinstance(change, Rows):
+                    some = True
+                    yield change.data
+    if not some:
+        yield pa.RecordBatch.from_pylist([], stream.schema)

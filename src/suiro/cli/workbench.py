@@ -9,7 +9,7 @@ import typer
 
 from suiro.app import workbench
 from suiro.cli.connections import Conn, Json
-from suiro.cli.output import print_json, print_table, tell
+from suiro.cli.output import print_json, print_pushed, print_table, tell
 
 SHOWN = 1000  #: rows of a query shown as a table; --json has no limit
 
@@ -32,10 +32,20 @@ def preview(
 
 def sql(
     conn: Conn,
-    statement: Annotated[str, typer.Argument(help="One SQL statement, in the system's own dialect.")],
+    statement: Annotated[
+        str, typer.Argument(help="One SQL statement, in the system's own dialect; DuckDB's for files.")
+    ],
+    plan: Annotated[bool, typer.Option("--plan", help="Show what the system does of it, and read nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Run one SQL statement and show its rows."""
+    if plan:
+        found = workbench.sql_plan(conn, statement)
+        if json:
+            print_json(found)
+        else:
+            print_pushed(found)
+        return
     with workbench.sql(conn, statement) as batches:
         if json:
             _show(list(batches), True)

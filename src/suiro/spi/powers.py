@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from suiro.model.change import Checkpoint
-from suiro.model.schema import Table
+from suiro.model.schema import Stream, Table
 from suiro.model.selection import Selection, WriteSpec
 from suiro.model.summary import Summary
 from suiro.spi.destination import Claim, Staged
@@ -30,12 +30,34 @@ class Summarises(ABC):
 class Queries(ABC):
     """A system that runs SQL itself. Sources with it take `Selection.where`."""
 
+    @property
+    def sql_dialect(self) -> str:
+        """The system's SQL as sqlglot calls it; empty where sqlglot doesn't know it."""
+        return ""
+
     @abstractmethod
     def query(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run one statement; yield its rows, at least one batch (empty, for its schema) if it returns rows.
 
         Columns of one name get distinct ones. UserError with the system's message when the SQL is wrong.
         """
+
+
+class OffersQueries(Queries):
+    """A system whose queries can be read as if they were streams."""
+
+    @abstractmethod
+    def stream_of(self, sql: str, name: str, known: Mapping[str, pa.Field]) -> Stream:
+        """The rows of one SELECT as a stream called `name`, which `plan`, `read` and other powers take as any other.
+
+        Types are as exact as those of tables. `known` are fields of result columns that pass a stream's column on
+        unchanged: they say more than the system may know of a result. Columns keep the names that the system gives
+        them, doubled ones too. QueryError, with the place in `sql` where the system tells it, when the SQL is wrong.
+        """
+
+    @abstractmethod
+    def sql_name(self, stream: Stream) -> str:
+        """The stream as a query names it after FROM, whole and quoted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
