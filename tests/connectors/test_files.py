@@ -266,8 +266,11 @@ def test_a_broken_line_is_named_and_its_values_are_not(folder: Folder, text: str
     folder.write("t.csv", text)
     (listed,) = folder.source(encoding="utf-8").discover()
     assert listed.notes == (said,)
-    with pytest.raises(DataError, match=re.escape(said)):
-        folder.source(encoding="utf-8").find("t")
+    if "values where" in said:  # a single line, which a run may leave out
+        assert folder.source(encoding="utf-8").find("t").notes == (said,)
+    else:
+        with pytest.raises(DataError, match=re.escape(said)):
+            folder.source(encoding="utf-8").find("t")
     with pytest.raises(DataError, match=re.escape(said)):
         folder.read("t", encoding="utf-8")
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from suiro.app.connections import Connection, connection
+from suiro.app.statements import tasks_of_statements
 from suiro.engine.context import RunContext
-from suiro.engine.evolve import wanted_table
 from suiro.engine.plan import plan_task
-from suiro.engine.replicate import Systems, replicate
+from suiro.engine.replicate import Systems, asked_source, replicate
+from suiro.engine.retry import RetrySource
 from suiro.model.errors import ConfigError
 from suiro.model.job import Task
 from suiro.model.run import Progress, Run, Status, TaskRun
 from suiro.model.schema import Table
 from suiro.model.types import logical_type
+from suiro.spi.source import Source
 
 Told = Callable[[Progress], None]
 
@@ -32,6 +34,7 @@ class Copy:
     destination: str
     streams: tuple[str, ...]
     exclude: tuple[str, ...] = ()
+    statements: tuple[str, ...] = ()  #: REPLICATE statements, instead of streams
     task: Task  #: the settings that all tasks share; its stream is none
     run: str | None = None
 
@@ -55,7 +58,9 @@ class Copying:
             tasks = tasks_of(self._copy, self._source, context)
             done: list[TaskRun] = []
             for task in tasks:
-                done.append(replicate(task, _systems(self._source, self._destination, context), context, self._told))
+                done.append(
+                    replicate(task, _systems(self._source, self._destination, context, task), context, self._told)
+                )
                 if context.cancelled:
                     break
         return Run(id=self.context.run, status=overall(done), seconds=time.monotonic() - started, tasks=tuple(done))
@@ -70,7 +75,9 @@ class Copying:
 
 
 def tasks_of(copy: Copy, source: Connection, context: RunContext) -> list[Task]:
-    """A task for each stream asked for."""
+    """A task for each stream or statement asked for."""
+    if copy.statements:
+        return tasks_of_statements(copy.statements, copy.task)
     if copy.streams:
         chosen: Sequence[str] = copy.streams
     else:
@@ -85,13 +92,17 @@ def tasks_of(copy: Copy, source: Connection, context: RunContext) -> list[Task]:
 
 def plan_of(task: Task, source: Connection, destination: Connection, context: RunContext) -> dict[str, Any]:
     """One task's plan as plain data."""
-    with closing(source.source(context)) as reader, closing(destination.destination(context)) as writer:
+    with ExitStack() as stack:
+        opened = stack.enter_context(closing(source.source(context)))
+        reader = asked_source(task, opened, context, stack)
+        writer = stack.enter_context(closing(destination.destination(context)))
         plan = plan_task(task, reader, writer.capabilities)
         current = writer.inspect(plan.table)
-        table = wanted_table(plan.table, plan.incoming, plan.spec.key, current, task.drift)
+        table = plan.wanted(plan.incoming, current)
     names = {name: source_name for source_name, name in plan.mapping.items()}
     return {
         "stream": plan.selection.stream.name,
+        **({} if task.query is None else query_plan(reader)),
         "table": plan.table,
         "exists": current is not None,
         "read": plan.selection.read_mode.value,
@@ -100,7 +111,7 @@ def plan_of(task: Task, source: Connection, destination: Connection, context: Ru
         "cursor": plan.selection.cursor_field,
         "columns": [
             {
-                "source": names[f.name],
+                "source": names.get(f.name),
                 "name": f.name,
                 "type": logical_type(f) or str(f.type),
                 "change": _change(f, current),
@@ -109,6 +120,14 @@ def plan_of(task: Task, source: Connection, destination: Connection, context: Ru
         ],
         "notes": list(plan.selection.stream.notes),
     }
+
+
+def query_plan(source: Source[Any]) -> dict[str, Any]:
+    """What of a query the source does, and what is left for DuckDB."""
+    from suiro.engine.query.source import QuerySource
+
+    assert isinstance(source, QuerySource)
+    return {"pushed": source.pushed, "residual": source.residual}
 
 
 def overall(tasks: Sequence[TaskRun]) -> Status:
@@ -129,9 +148,13 @@ def _change(field: Any, current: Table | None) -> str | None:
     return None if current.schema.field(at).type == field.type else "widened"
 
 
-def _systems(source: Connection, destination: Connection, context: RunContext) -> Systems:
+def _systems(source: Connection, destination: Connection, context: RunContext, task: Task) -> Systems:
+    def reader() -> Source[Any]:
+        opened = source.source(context)
+        return RetrySource(opened, destination.source(context)) if task.retry else opened
+
     return Systems(
-        source=lambda: source.source(context),
+        source=reader,
         destination=lambda: destination.destination(context),
         identity=source.config.identity(),
     )

@@ -20,12 +20,31 @@ def columns_of(text: str) -> dict[str, str]:
     return found
 
 
-def look_back_of(text: str) -> timedelta | int:
+def window_of(text: str) -> timedelta | int:
     """A window as written: 90s, 15m, 2h, 3d, or a plain number for numeric cursors. ConfigError otherwise."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
     if not number.isdigit():
         raise ConfigError(f"{text!r} is no window", hint="Write 90s, 15m, 2h, 3d, or a number for a numeric cursor.")
     return timedelta(**{_UNITS[unit]: int(number)}) if unit else int(number)
+
+
+def most_of(text: str) -> int | float:
+    """A number of rows, or a share as `1%`. ConfigError otherwise."""
+    try:
+        number = float(text.removesuffix("%")) / 100 if text.endswith("%") else int(text)
+    except ValueError:
+        number = -1
+    if number < 0 or (isinstance(number, float) and number > 1):
+        raise ConfigError(f"{text!r} is no number of rows", hint="Write 100, or 1% of the rows read.")
+    return number
+
+
+def backfill_of(text: str) -> tuple[str, str]:
+    """`2026-01-01..2026-02-01` as its two ends. ConfigError otherwise."""
+    start, dots, stop = text.partition("..")
+    if not (start.strip() and dots and stop.strip()):
+        raise ConfigError(f"{text!r} is no range", hint="Write FROM..TO, for example 2026-01-01..2026-02-01.")
+    return start.strip(), stop.strip()
 
 
 def _split(text: str, mark: str) -> list[str]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from suiro.app.runs import Copy, Copying
-from suiro.app.tasks import columns_of, look_back_of
+from suiro.app.statements import statement_of
+from suiro.app.tasks import backfill_of, columns_of, most_of, window_of
+from suiro.cli import options
 from suiro.cli.connections import Json
-from suiro.cli.output import print_json, print_run, print_table, progress, run_as_json
+from suiro.cli.output import print_json, print_pushed, print_run, print_table, progress, run_as_json
 from suiro.model.errors import ConfigError
 from suiro.model.job import Drift, Task
 from suiro.model.receipt import Level
 from suiro.model.run import Run, Status
 from suiro.model.schema import ReadMode
-from suiro.model.selection import Replace, WriteMode
+from suiro.model.selection import Deletes, Replace
 
 
 def register(app: typer.Typer) -> None:
@@ -29,33 +31,45 @@ def register(app: typer.Typer) -> None:
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Where from: a URI, or a connection's name.")],
     destination: Annotated[str, typer.Argument(metavar="TO", help="Where to: a URI, or a connection's name.")],
-    stream: Annotated[list[str] | None, typer.Option(help="A stream to copy; may be given several times.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Copy every stream.")] = False,
-    exclude: Annotated[list[str] | None, typer.Option(help="With --all: leave out streams like this (with *).")] = None,
-    table: Annotated[str | None, typer.Option(help="The table's name, if not the stream's.")] = None,
-    read: Annotated[Literal["full", "incremental"], typer.Option(help="How to read.")] = "full",
-    write: Annotated[
-        WriteMode | None, typer.Option(help="How to write; by itself: replace, or merge for incremental reads.")
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Columns that identify a row: a,b.")] = None,
-    cursor: Annotated[str | None, typer.Option(help="The column that tells new rows from old.")] = None,
-    look_back: Annotated[
-        str | None, typer.Option(help="Read again this far before the cursor: 90s, 2h, 3d, 100.")
-    ] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns to take, some renamed: a,b=c.")] = None,
-    where: Annotated[str | None, typer.Option(help="A SQL condition on the source's rows.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take at most this many rows.")] = None,
-    drift: Annotated[Drift, typer.Option(help="What to do when the stream no longer fits the table.")] = Drift.EVOLVE,
-    replace: Annotated[Replace, typer.Option(help="How a table is replaced.")] = Replace.AUTO,
-    only_new_data: Annotated[bool, typer.Option(help="Replace only if the source has rows.")] = False,
-    verify: Annotated[Level, typer.Option(help="How much the receipt compares.")] = Level.SUMS,
-    run_id: Annotated[str | None, typer.Option(help="Name the run; an append of that run happens once.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
+    stream: options.Stream = None,
+    all_: options.All = False,
+    exclude: options.Exclude = None,
+    sql: options.Sql = None,
+    table: options.TableName = None,
+    read: options.Read = "full",
+    write: options.Write = None,
+    key: options.Key = None,
+    cursor: options.Cursor = None,
+    look_back: options.LookBack = None,
+    start: options.Start = None,
+    window: options.Window = None,
+    backfill: options.Backfill = None,
+    resync: options.ResyncHow = None,
+    columns: options.Columns = None,
+    where: options.Where = None,
+    limit: options.Limit = None,
+    most_rejected: options.MostRejected = "0",
+    retry_rejected: options.RetryRejected = False,
+    drift: options.DriftHow = Drift.EVOLVE,
+    deletes: options.DeletesHow = Deletes.SKIP,
+    most_deleted: options.MostDeleted = 0.5,
+    replace: options.ReplaceHow = Replace.AUTO,
+    only_new_data: options.OnlyNewData = False,
+    verify: options.Verify = Level.SUMS,
+    run_id: options.RunId = None,
+    plan: options.Plan = False,
     json: Json = False,
 ) -> None:
     """Copy streams of one system into tables of another, and prove that they arrived."""
-    if bool(stream) == all_:
-        raise ConfigError("say which streams to copy", hint="Give --stream NAME (several times if need be), or --all.")
+    if [bool(stream), all_, bool(sql)].count(True) != 1:
+        raise ConfigError(
+            "say which streams to copy",
+            hint="Give --stream NAME (several times if need be), --all, or --sql STATEMENT.",
+        )
+    if sql and (columns or where or exclude):
+        raise ConfigError(
+            "--columns, --where and --exclude have no place beside --sql", hint="Choose columns and rows in the SELECT."
+        )
     task = Task(
         stream="",
         table=table,
@@ -63,11 +77,19 @@ def copy(
         write=write,
         key=tuple(part.strip() for part in key.split(",")) if key else None,
         cursor=cursor,
-        look_back=look_back_of(look_back) if look_back else None,
+        look_back=window_of(look_back) if look_back else None,
+        start=start,
+        window=window_of(window) if window else None,
+        backfill=backfill_of(backfill) if backfill else None,
+        resync=resync,
         columns=columns_of(columns) if columns else {},
         where=where,
         limit=limit,
+        most_rejected=most_of(most_rejected),
+        retry=retry_rejected,
         drift=drift,
+        deletes=deletes,
+        most_deleted=most_deleted,
         replace=replace,
         only_new_data=only_new_data,
         verify=verify,
@@ -77,6 +99,7 @@ def copy(
         destination=destination,
         streams=tuple(stream or ()),
         exclude=tuple(exclude or ()),
+        statements=tuple(statement_of(text) for text in sql or ()),
         task=task,
         run=run_id,
     )
@@ -95,9 +118,10 @@ def _plan(asked: Copy, json: bool) -> None:
         key = f", key {', '.join(found['key'])}" if found["key"] else ""
         new = "" if found["exists"] else " (new)"
         print(f"{found['stream']} -> {found['table']}{new}: {found['read']} read, {found['write']}{key}")
+        print_pushed(found)
         print_table(
             ["source", "column", "type", ""],
-            [[c["source"], c["name"], c["type"], c["change"] or ""] for c in found["columns"]],
+            [[c["source"] or "(Suiro)", c["name"], c["type"], c["change"] or ""] for c in found["columns"]],
         )
 
 

@@ -74,6 +74,14 @@ def _cell(value: Any) -> Text:
     return Text(str(value if isinstance(value, (str, int, float)) else plain(value)))
 
 
+def print_pushed(plan: dict[str, Any]) -> None:
+    """What of a query's plan the source does, and what is left; nothing where there is no query."""
+    for part in plan.get("pushed", ()):
+        print(f"  in the source: {part}")
+    if plan.get("residual"):
+        print(f"  then {plan['residual']}")
+
+
 def print_error(error: SuiroError) -> None:
     """One sentence, and what to do."""
     tell(f"Error: {error.message}", "red")

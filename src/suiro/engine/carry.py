@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, assert_never
 
 import pyarrow as pa
 
 from suiro.engine.buffer import Buffer
 from suiro.engine.context import RunContext
-from suiro.engine.evolve import incoming_schema, wanted_table
+from suiro.engine.evolve import drifts, incoming_schema
 from suiro.engine.load import Load
+from suiro.engine.moments import Moments
 from suiro.engine.plan import Plan
+from suiro.engine.rejected import APPENDED, TAKEN_BACK, Rejects, family, ids_table, rejected_table
+from suiro.engine.retry import RetrySource
 from suiro.engine.transform import RowFilter, Transform
 from suiro.engine.verify import Account, represented
-from suiro.model.change import Change, Checkpoint, Rows, SchemaChange, Truncate
-from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError, SuiroError
-from suiro.model.receipt import Basis, Level
+from suiro.model.change import Change, Checkpoint, Rejected, Rows, SchemaChange, Truncate
+from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError, SchemaConflict, SuiroError
+from suiro.model.receipt import Basis, Entered, Level
 from suiro.model.run import Progress
 from suiro.model.schema import Position, ReadMode, Table
-from suiro.model.selection import WriteMode
+from suiro.model.selection import KEYED, WriteMode
 from suiro.model.summary import Summary
 from suiro.spi.destination import Claim, Destination, Marker, Published, Staged
 from suiro.spi.powers import RawStage, SharesFormat, Summarises, TakesFormat, Wire
@@ -52,8 +56,9 @@ class Attempt:
         self._account, self._context, self._tell = account, context, progress or (lambda _: None)
         self.path = "arrow"
         self.position: Position | None = claim.position
-        self._unheard: tuple[Position, Summary] | None = None
+        self._unheard: tuple[Position, Summary, Entered] | None = None
         self._filter = RowFilter(plan.residual) if plan.residual else None
+        self._rejects = self._made_rejects(())
 
     def settle(self, before: Attempt | None) -> None:
         """After a lost connection: let the marker say whether the publish under way then came about.
@@ -61,9 +66,9 @@ class Attempt:
         Where the marker was to stay the same it says nothing; such a load is repeated, which changes nothing.
         """
         if before is not None and before._unheard is not None:
-            wanted, expect = before._unheard
+            wanted, expect, beside = before._unheard
             if self._claim.position == wanted and before.position != wanted:
-                self._account.published_unheard(expect)
+                self._account.published_unheard(expect, beside)
         self._account.forget_pending()
 
     def run(self) -> None:
@@ -74,14 +79,22 @@ class Attempt:
         current = self._destination.inspect(self.plan.table)
         table = self._wanted(self.plan.incoming, current)
         selection = self.plan.selection
+        self._check_table_key(current)
+        if current is not None:
+            self._account.notes += drifts(self.plan.incoming, current, table)
         self._account.casts = represented(selection.stream.schema, table, self.plan.mapping)
         since = self._since()
+        if isinstance(self._source, RetrySource):
+            self._source.recall(family(self._claim.key), self.plan.table)
+            self._rejects = self._made_rejects(self._source.ids)
         reads = sorted(self._source.plan([selection]), key=lambda read: read.phase)
         wire = self._wire(reads, table)
         if wire is not None:
             self._carry_raw(reads[0], table, wire)
         else:
             self._carry_rows(reads, table, since, missing=current is None)
+        if self.plan.compares_keys:
+            self._compare_keys(table)
 
     # -- rows through Arrow ------------------------------------------------------------------------------------------
 
@@ -91,7 +104,8 @@ class Attempt:
         try:
             positions = [self._carry_read(read, since, by_loads=len(reads) == 1 and not summary) for read in reads]
             position = self._source.join(positions)
-            if self._load.rows or missing or self._must_publish(position):
+            self._rejects.check_share(self._account.done.read + self._account.pending.read)
+            if self._load.rows or (missing and not self._account.loads) or self._must_publish(position):
                 self._publish(position, summary.result() if summary else None)
             else:
                 self._load.abort()
@@ -110,13 +124,17 @@ class Attempt:
                         self._write(change)
                     case Checkpoint(position):
                         last = position
-                        if by_loads and self._load.bytes >= LOAD_BYTES and self.plan.spec.mode is not WriteMode.REPLACE:
+                        if by_loads and self._load_is_whole():
                             self._publish(position, None)
                             self._begin(self._table, self._account.level)
                     case SchemaChange(_, schema):
                         self._change_schema(schema)
                     case Truncate():
                         self._account.truncated(self._load.truncate(self._table))
+                    case Rejected():
+                        self._rejects.unreadable(change)
+                        self._account.pending.read += len(change.rows)
+                        self._account.pending.rejected += len(change.rows)
                     case _:
                         assert_never(change)
                 if self._limit_reached():
@@ -124,6 +142,12 @@ class Attempt:
         if last is None:
             raise InternalError(f"the read {read.key} ended without a checkpoint")
         return last
+
+    def _load_is_whole(self) -> bool:
+        """Whether a checkpoint ends the load: it is large, or a window was read to its end."""
+        if self.plan.spec.mode is WriteMode.REPLACE or not self._load.rows:
+            return False
+        return self._load.bytes >= LOAD_BYTES or self.plan.selection.window is not None
 
     def _begin(self, table: Table, level: Level | None) -> None:
         plan = self.plan
@@ -133,7 +157,8 @@ class Attempt:
         self._transform = self._transform_to(plan.selection.stream.schema, table)
 
     def _transform_to(self, schema: pa.Schema, table: Table) -> Transform:
-        return Transform(schema, table.schema, self.plan.mapping, self.plan.spec.key, self._filter)
+        moments = Moments(self.plan.moment, self.plan.time)
+        return Transform(schema, table.schema, self.plan.mapping, self.plan.spec.key, self._filter, moments)
 
     def _change_schema(self, schema: pa.Schema) -> None:
         mapping = {name: target for name, target in self.plan.mapping.items() if name in schema.names}
@@ -151,13 +176,35 @@ class Attempt:
         counts.deduplicated += rows.deduplicated
         counts.filtered += cut
         counts.bytes += rows.data.nbytes
-        for piece in _pieces(data, self._context.memory_bytes):
-            kept, filtered = self._transform.apply(piece)
-            counts.filtered += filtered
-            counts.staged += kept.num_rows
-            if kept.num_rows:
-                self._load.write(kept)
+        before = self._rejects.number
+        for piece in _pieces(data):
+            for kept, filtered in self._rejects.sift(piece, self._accepted):
+                counts.filtered += filtered
+                counts.staged += kept.num_rows
+                if kept.num_rows:
+                    self._load.write(kept)
+        counts.rejected += self._rejects.number - before
         self._progress(counts.read, counts.bytes)
+
+    def _accepted(self, piece: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+        """The rows as the table takes them, and how many the filter left out; DataError if there is one it doesn't."""
+        _refuse_huge(piece, self._context.memory_bytes)
+        kept, filtered = self._transform.apply(piece)
+        if self._rejects.taken:
+            self._destination.admit(kept)
+        return kept, filtered
+
+    def _made_rejects(self, ids: Sequence[str]) -> Rejects:
+        """The rows rejected so far belong to the account; a retry may reject all that it carries again."""
+        task = self.plan.task
+        return Rejects(
+            self._claim.key,
+            self.plan.selection.stream.name,
+            self._claim.run,
+            most=task.most_rejected or (1.0 if task.retry else 0),
+            number=self._account.done.rejected,
+            ids=ids,
+        )
 
     def _limited(self, data: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
         """The rows below the task's limit, and how many are above it."""
@@ -174,7 +221,35 @@ class Attempt:
         """With no rows: whether the table or the marker changes all the same."""
         if self.plan.spec.mode is WriteMode.REPLACE:
             return not self.plan.task.only_new_data
-        return self._load.truncates or position != self._claim.position
+        return self._load.truncates or bool(self._rejects.waiting) or position != self.position
+
+    # -- keys that went ----------------------------------------------------------------------------------------------
+
+    def _compare_keys(self, table: Table) -> None:
+        """Read the keys of all rows there are, and have the destination take away the rows with others."""
+        plan, key = self.plan, self.plan.spec.key
+        mapping = {source: name for source, name in plan.mapping.items() if name in key}
+        columns = tuple(plan.mapping) if plan.residual else tuple(mapping)
+        selection = replace(plan.selection, columns=columns, read_mode=ReadMode.FULL, cursor_field=None)
+        target = Table(name=table.name, schema=pa.schema([table.schema.field(n) for n in key]), primary_key=key)
+        read_schema = pa.schema([selection.stream.schema.field(n) for n in columns])
+        moments = Moments(plan.moment, None)
+        transform = Transform(read_schema, target.schema, mapping, key, self._filter, moments)
+        load = Load(self._destination, plan.spec, self._claim, self._account.level)
+        load.begin(target, keys=True)
+        try:
+            for read in sorted(self._source.plan([selection]), key=lambda read: read.phase):
+                with Buffer(partial(self._source.read, read, None), _size, AHEAD_BYTES, self._context) as changes:
+                    for change in changes:
+                        if isinstance(change, Rows):
+                            load.write(transform.apply(change.data)[0])
+            self._context.check_cancelled()
+            marker = Marker(key=self._claim.key, position=self.position or {})
+            done = self._destination.publish(load.seal(), [marker], load.summary)
+        except BaseException:
+            self._give_up(load)
+            raise
+        self._account.keys_compared(load.rows, done)
 
     # -- a wire format passing through -------------------------------------------------------------------------------
 
@@ -183,7 +258,7 @@ class Attempt:
         plan, source, destination = self.plan, self._source, self._destination
         as_it_is = table.schema.equals(plan.incoming, check_metadata=True) and len(table.schema) == len(plan.mapping)
         wanted = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
-        wanted = wanted and plan.spec.mode is not WriteMode.MERGE  # a merge needs the order of arrival
+        wanted = wanted and plan.spec.mode not in KEYED  # these need the order of arrival
         if not (
             isinstance(source, SharesFormat) and isinstance(source, Summarises) and isinstance(destination, TakesFormat)
         ):
@@ -230,18 +305,29 @@ class Attempt:
     # -- publishing --------------------------------------------------------------------------------------------------
 
     def _publish(self, position: Position, expect: Summary | None) -> None:
-        staged = self._load.seal()
-        self._act(staged, position, expect if expect is not None else self._load.summary)
+        self._rejects.check_share(self._account.done.read + self._account.pending.read)
+        self._load.seal()
+        beside = Entered()
+        if self._rejects.waiting:
+            beside.inserted = self._load.beside(rejected_table(self._table.name), APPENDED, self._rejects.batch())
+        if self.plan.task.retry:
+            taken = self._rejects.carried_again()
+            beside.deleted = beside.removed = self._load.beside(ids_table(self._table.name), TAKEN_BACK, taken)
+        self._act(self._load.seal(), position, expect if expect is not None else self._load.summary, beside)
+        self._rejects.published()
 
-    def _act(self, staged: list[Staged], position: Position, expect: Summary) -> None:
+    def _act(self, staged: list[Staged], position: Position, expect: Summary, beside: Entered | None = None) -> None:
+        if self.plan.keeps_position:
+            position = self._claim.position or {}  # what follows the cursor goes on from where it was
         counts = self._account.pending
-        counts.source_rows = expect.rows
+        beside = beside or Entered()
+        counts.source_rows = expect.rows - beside.inserted - beside.deleted
         self._progress(counts.read, counts.bytes, publishing=True)
         self._context.check_cancelled()
-        self._unheard = (position, expect)
+        self._unheard = (position, expect, beside)
         result: Published = self._destination.publish(staged, [Marker(key=self._claim.key, position=position)], expect)
         self._unheard = None
-        self._account.published(expect, result)
+        self._account.published(expect, result, beside)
         self.position = position
         self._acknowledge(position)
 
@@ -259,10 +345,22 @@ class Attempt:
         except SuiroError as error:
             self._context.log.info("staging stays until the next run: %s", error.message)
 
+    def _check_table_key(self, current: Table | None) -> None:
+        """A key that nobody named is the stream's; the table may have been loaded by another."""
+        mine, theirs = self.plan.constraint, () if current is None else current.primary_key
+        named = self.plan.task.key is not None or self.plan.spec.mode not in KEYED
+        if named or not theirs or set(mine) == set(theirs) or set(self.plan.spec.key) == set(theirs):
+            return
+        raise SchemaConflict(
+            f"{self.plan.table} is keyed by {', '.join(theirs)}, and {self.plan.selection.stream.name} by "
+            f"{', '.join(self.plan.spec.key)}",
+            hint="Name the columns that identify a row with key, or resync with replace.",
+        )
+
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     def _since(self) -> Position | None:
-        if self.plan.selection.read_mode is ReadMode.FULL or self._claim.position is None:
+        if self.plan.forgets or self._claim.position is None:
             return None
         if not self._claim.position and self.plan.spec.mode is WriteMode.APPEND:
             raise ConfigError(
@@ -272,12 +370,13 @@ class Attempt:
         return self._claim.position or None
 
     def _wanted(self, incoming: pa.Schema, current: Table | None) -> Table:
-        return wanted_table(self.plan.table, incoming, self.plan.spec.key, current, self.plan.task.drift)
+        return self.plan.wanted(incoming, current)
 
     def _source_summary(self, reads: list[Read], table: Table) -> SourceSummary | None:
         """The source's own summary, where all that it reads arrives as it is."""
         plan = self.plan
         whole = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
+        whole = whole and not plan.own.names and not plan.keeps_position and not self._rejects.taken
         as_it_is = table.schema.types == plan.incoming.types and table.schema.names == plan.incoming.names
         if not (whole and as_it_is and len(reads) == 1 and isinstance(self._source, Summarises)):
             return None
@@ -334,17 +433,22 @@ def _raw_size(piece: bytes | memoryview | Checkpoint) -> int:
     return 0 if isinstance(piece, Checkpoint) else len(piece)
 
 
-def _pieces(data: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces of about PIECE_BYTES; DataError for a single row above `most` bytes."""
+def _pieces(data: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces of about PIECE_BYTES, rows permitting."""
     if data.nbytes <= PIECE_BYTES or data.num_rows <= 1:
-        if data.num_rows == 1 and data.nbytes > most:
-            widest = max(data.schema.names, key=lambda name: data.column(name).nbytes)
-            raise DataError(
-                f"a row has {data.nbytes:,} bytes, more than the {most:,} allowed; its widest column is {widest}",
-                hint="Leave that column out, or allow the run more memory.",
-            )
         yield data
         return
     half = data.num_rows // 2
-    yield from _pieces(data.slice(0, half), most)
-    yield from _pieces(data.slice(half), most)
+    yield from _pieces(data.slice(0, half))
+    yield from _pieces(data.slice(half))
+
+
+def _refuse_huge(data: pa.RecordBatch, most: int) -> None:
+    """DataError for a single row above `most` bytes."""
+    if data.num_rows == 1 and data.nbytes > most:
+        widest = max(data.schema.names, key=lambda name: data.column(name).nbytes)
+        raise DataError(
+            f"a row has {data.nbytes:,} bytes, more than the {most:,} allowed; its widest column is {widest}",
+            hint="Leave that column out, or allow the run more memory.",
+            column=widest,
+        )

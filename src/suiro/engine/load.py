@@ -29,10 +29,10 @@ class Load:
         self.bytes = 0
         self.summary: Summary = EMPTY  #: of the rows in flight that this load will publish
 
-    def begin(self, table: Table) -> None:
-        """Open a segment of rows with this table's columns."""
+    def begin(self, table: Table, *, keys: bool = False) -> None:
+        """Open a segment of rows with this table's columns; `keys`: it is a key snapshot."""
         self.seal()
-        self._open = self._destination.stage(table, self._spec, self._claim, truncates=self._truncate_next)
+        self._open = self._destination.stage(table, self._spec, self._claim, truncates=self._truncate_next, keys=keys)
         self._truncate_next = False
 
     def write(self, data: pa.RecordBatch) -> None:
@@ -43,6 +43,15 @@ class Load:
         self._open.write(data)
         self.rows += data.num_rows
         self.bytes += data.nbytes
+
+    def beside(self, table: Table, spec: WriteSpec, data: pa.RecordBatch) -> int:
+        """Stage rows of another table that are published in the same act, after `seal`; how many."""
+        if data.num_rows:
+            stage = self._destination.stage(table, spec, self._claim)
+            stage.write(data)
+            self.summary = self.summary + summarise_batch(data, columns=self._level is Level.SUMS, key=spec.key)
+            self._sealed.append((stage, stage.seal()))
+        return int(data.num_rows)
 
     def truncate(self, table: Table) -> int:
         """Drop what was staged; the table is emptied before the rows to come. Returns how many rows were dropped."""

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from suiro.engine.evolve import incoming_schema
+from suiro.engine.evolve import incoming_schema, wanted_table
+from suiro.engine.query.head import select_of
+from suiro.engine.ranges import begun_anew, ranged, writes
 from suiro.model.errors import ConfigError
 from suiro.model.job import Task, TaskKey
 from suiro.model.naming import fit_names, join_name, shorten, split_name
-from suiro.model.schema import ReadMode, Stream
-from suiro.model.selection import Selection, WriteMode, WriteSpec
+from suiro.model.schema import ReadMode, Stream, Table
+from suiro.model.selection import (
+    CURRENT,
+    DELETED_AT,
+    KEYED,
+    VALID_FROM,
+    VALID_TO,
+    Deletes,
+    Resync,
+    Selection,
+    WriteMode,
+    WriteSpec,
+)
+from suiro.model.types import is_time
 from suiro.spi.destination import Capabilities
 from suiro.spi.powers import Queries
 from suiro.spi.source import Source
+
+_TIME = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +47,47 @@ class Plan:
     mapping: Mapping[str, str]
     incoming: pa.Schema  #: the stream's columns as the destination would make them
     residual: str | None  #: the part of the filter that the engine evaluates
+    moment: datetime  #: when this run began, UTC
+    time: str | None = None  #: HISTORY: the stream's column that tells when a version began; None: the moment does
+
+    @property
+    def own(self) -> pa.Schema:
+        """The columns of Suiro's own that the table has beside the stream's."""
+        if self.spec.mode is WriteMode.HISTORY:
+            return pa.schema([(VALID_FROM, _TIME), (VALID_TO, _TIME), (CURRENT, pa.bool_())])
+        soft = self.spec.mode is WriteMode.MERGE and self.spec.deletes is Deletes.SOFT
+        return pa.schema([(DELETED_AT, _TIME)] if soft else [])
+
+    @property
+    def constraint(self) -> tuple[str, ...]:
+        """What identifies a row of the table."""
+        return (*self.spec.key, VALID_FROM) if self.spec.mode is WriteMode.HISTORY else self.spec.key
+
+    def wanted(self, incoming: pa.Schema, current: Table | None) -> Table:
+        """The table as it shall be staged when these columns of the stream come; see `wanted_table`."""
+        whole = pa.schema([*incoming, *self.own])
+        return wanted_table(self.table, whole, self.constraint, current, self.task.drift)
+
+    @property
+    def compares_keys(self) -> bool:
+        """Whether rows that the source no longer has are found by comparing all keys."""
+        whole = self.task.resync is not Resync.REPLACE and not self.keeps_position
+        return whole and self.spec.deletes is not Deletes.SKIP and self.selection.read_mode is not ReadMode.LOG
+
+    @property
+    def keeps_position(self) -> bool:
+        """Whether the marker stays: what is carried lies behind it."""
+        return self.task.backfill is not None or self.task.retry
+
+    @property
+    def forgets(self) -> bool:
+        """Whether this run begins anew, whatever the marker says."""
+        return self.selection.read_mode is ReadMode.FULL or self.task.resync is not None
 
 
 def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Plan:
     """Decide what the task leaves open. ConfigError where parts of it contradict each other or the stream."""
+    task = begun_anew(task)
     stream = source.find(task.stream)
     if not stream.schema.names:
         raise ConfigError(f"{stream.name} has no columns that can be read", hint="Choose another stream.")
@@ -46,13 +100,15 @@ def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Pl
         raise ConfigError("a limit needs a full read", hint="Leave the limit out, or read in full.")
     cursor = _cursor(task, stream)
     mapping = _mapping(task, stream, capabilities)
-    write = _write_mode(task, stream)
+    write = writes(task, _write_mode(task, stream))
     if write not in capabilities.write_modes:
         raise ConfigError(f"this destination doesn't write in mode {write}", hint=_modes(capabilities))
     key = _key(task, stream, mapping, write)
     if cursor is not None and cursor not in mapping:
         raise ConfigError(f"the cursor {cursor} must be among the columns", hint="Add it to the columns.")
-    spec = _spec(task, write, key, mapping[cursor] if cursor else None)
+    moment = datetime.now(UTC)
+    spec = _spec(task, write, key, mapping[cursor] if cursor else None, moment)
+    _check_deletes(task, spec, capabilities)
     pushes = isinstance(source, Queries)
     selection = Selection(
         stream=stream,
@@ -62,16 +118,26 @@ def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Pl
         cursor_field=cursor,
         look_back=task.look_back,
         deduplicate=write is WriteMode.APPEND and not spec.skip_existing,
+        rejects=bool(task.most_rejected),
     )
-    return Plan(
+    plan = Plan(
         task=task,
-        selection=selection,
+        selection=ranged(task, selection, source),
         spec=spec,
         table=_table_name(task, stream, capabilities),
         mapping=mapping,
         incoming=incoming_schema(stream.schema, mapping, capabilities),
         residual=None if pushes else task.where,
+        moment=moment,
+        time=cursor if cursor and write is WriteMode.HISTORY and is_time(stream.schema.field(cursor)) else None,
     )
+    clash = [name for name in plan.own.names if name in mapping.values()]
+    if clash:
+        raise ConfigError(
+            f"the stream has a column {clash[0]}, which is Suiro's own in a table written with {write}",
+            hint="Leave the column out, or give it another name.",
+        )
+    return plan
 
 
 def task_key(plan: Plan, source_identity: str, run: str) -> TaskKey:
@@ -80,10 +146,17 @@ def task_key(plan: Plan, source_identity: str, run: str) -> TaskKey:
     return TaskKey(
         source=source_identity,
         stream=plan.selection.stream.name,
-        filter=plan.task.where or "",
+        filter=_filter(plan.task),
         table=plan.table,
         generation=run if once else "",
     )
+
+
+def _filter(task: Task) -> str:
+    """The condition, and the query, which are both part of what makes a task the same task."""
+    if task.query is None:
+        return task.where or ""
+    return "\n".join([select_of(task.query), *([task.where] if task.where else [])])
 
 
 def _cursor(task: Task, stream: Stream) -> str | None:
@@ -129,18 +202,18 @@ def _key(task: Task, stream: Stream, mapping: Mapping[str, str], write: WriteMod
     if missing:
         raise ConfigError(f"{stream.name} has no column {missing[0]} for its key", hint=_columns(stream))
     names = asked or stream.primary_key
-    if write is WriteMode.MERGE and not names:
+    if write in KEYED and not names:
         raise ConfigError(
-            f"{stream.name} has no primary key, and merge needs to know which columns identify a row",
+            f"{stream.name} has no primary key, and {write} needs to know which columns identify a row",
             hint="Name them with key, or write with append or replace.",
         )
     left_out = [name for name in names if name not in mapping]
-    if left_out and (write is WriteMode.MERGE or asked):
+    if left_out and (write in KEYED or asked):
         raise ConfigError(f"the key column {left_out[0]} must be among the columns", hint="Add it to the columns.")
     return () if left_out else tuple(mapping[name] for name in names)
 
 
-def _spec(task: Task, write: WriteMode, key: tuple[str, ...], cursor: str | None) -> WriteSpec:
+def _spec(task: Task, write: WriteMode, key: tuple[str, ...], cursor: str | None, moment: datetime) -> WriteSpec:
     skip: tuple[str, ...] = ()
     if write is WriteMode.APPEND and task.read is ReadMode.INCREMENTAL and task.look_back is not None:
         if not key:
@@ -149,15 +222,38 @@ def _spec(task: Task, write: WriteMode, key: tuple[str, ...], cursor: str | None
                 hint="Name the key, write with merge, or leave the window out.",
             )
         skip = (*key, *([cursor] if cursor and cursor not in key else []))
-    keyed = write is WriteMode.MERGE or (task.key is not None and write is WriteMode.REPLACE)
+    keyed = write in KEYED or ((task.key is not None or task.resync is not None) and write is WriteMode.REPLACE)
     return WriteSpec(
         mode=write,
         key=key if keyed else (),
-        order_by=cursor if write is WriteMode.MERGE else None,
+        order_by=cursor if write in KEYED else None,
+        moment=moment,
+        most_deleted=task.most_deleted,
         deletes=task.deletes,
         replace=task.replace,
         skip_existing=skip,
     )
+
+
+def _check_deletes(task: Task, spec: WriteSpec, capabilities: Capabilities) -> None:
+    """ConfigError where deletes are to be followed and can't be."""
+    if task.deletes is Deletes.SKIP or task.resync is Resync.REPLACE:
+        return
+    if spec.mode not in KEYED:
+        raise ConfigError(
+            f"deletes can't be followed when rows are written with {spec.mode}", hint="Write with merge or history."
+        )
+    if task.deletes not in capabilities.deletes:
+        known = ", ".join(sorted(capabilities.deletes))
+        raise ConfigError(f"this destination makes no {task.deletes} deletes", hint=f"It can: {known}.")
+    if task.read is not ReadMode.LOG and not capabilities.key_snapshots:
+        raise ConfigError(
+            "this destination can't compare all keys to find deleted rows", hint="Replace the table, or skip deletes."
+        )
+    if task.limit is not None:
+        raise ConfigError("deletes can't be followed with a limit", hint="Leave the limit out.")
+    if not 0 <= task.most_deleted <= 1:
+        raise ConfigError("the greatest share to delete lies between 0 and 1", hint="Write 0.2 for a fifth.")
 
 
 def _table_name(task: Task, stream: Stream, capabilities: Capabilities) -> str:

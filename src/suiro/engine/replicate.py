@@ -15,6 +15,7 @@ from suiro.engine.verify import Account
 from suiro.model.errors import Cancelled, ConnectionLost, InternalError, RateLimited, SuiroError, VerificationFailed
 from suiro.model.job import Task
 from suiro.model.run import Failure, Progress, Status, TaskRun
+from suiro.model.selection import KEYED
 from suiro.spi.destination import Destination
 from suiro.spi.source import Source
 
@@ -58,6 +59,15 @@ def replicate(
         return work.failed(bug, Status.FAILED, started)
 
 
+def asked_source(task: Task, source: Source[Any], context: RunContext, stack: ExitStack) -> Source[Any]:
+    """The source itself, or the task's query over it, closed with the stack."""
+    if task.query is None:
+        return source
+    from suiro.engine.query.source import query_source  # on use: most tasks have no query
+
+    return stack.enter_context(closing(query_source(task.query, task.stream, task.read, source, context)))
+
+
 class _Work:
     """A task run's attempts, and what they leave for the report."""
 
@@ -88,7 +98,7 @@ class _Work:
                 self.context.wait(wait)
 
     def _open(self, stack: ExitStack) -> None:
-        source = stack.enter_context(closing(self.systems.source()))
+        source = asked_source(self.task, stack.enter_context(closing(self.systems.source())), self.context, stack)
         destination = stack.enter_context(closing(self.systems.destination()))
         plan = plan_task(self.task, source, destination.capabilities)
         claim = destination.claim(task_key(plan, self.systems.identity, self.context.run), self.context.run)
@@ -102,6 +112,8 @@ class _Work:
     def _report(self, status: Status, started: float, error: SuiroError | None) -> TaskRun:
         attempt, done = self.attempt, self.account.done
         differences = error.differences if isinstance(error, VerificationFailed) else ()
+        if status is Status.SUCCEEDED and done.rejected:
+            status = Status.WARNING
         receipt = None
         if error is None or differences or self.account.loads:
             receipt = self.account.receipt(equal=not differences, differences=differences)
@@ -111,8 +123,9 @@ class _Work:
             status=status,
             seconds=time.monotonic() - started,
             rows_read=done.read,
-            rows_written=done.inserted + done.updated,
-            rows_deleted=done.removed if attempt and attempt.plan.spec.mode == "merge" else 0,
+            rows_written=done.entered.inserted + done.entered.updated,
+            rows_rejected=done.rejected,
+            rows_deleted=done.entered.removed if attempt and attempt.plan.spec.mode in KEYED else 0,
             bytes=done.bytes,
             loads=self.account.loads,
             attempts=self.attempts,

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from suiro.engine.moments import Moments
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import ConfigError, DataError
 from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base, storage
@@ -19,7 +20,8 @@ _DAY = 86_400_000_000  #: microseconds
 class Transform:
     """From batches of a stream to batches of the staged table.
 
-    `mapping` goes from source to destination names; columns of the mapping that `target` lacks are left out.
+    `mapping` goes from source to destination names; columns of the mapping that `target` lacks are left out, and
+    those of Suiro's own are filled by `moments`.
     Values that a cast would change raise DataError naming the column.
     """
 
@@ -30,8 +32,9 @@ class Transform:
         mapping: Mapping[str, str],
         key: tuple[str, ...],
         filter_: RowFilter | None,
+        moments: Moments,
     ) -> None:
-        self._target, self._filter = target, filter_
+        self._target, self._filter, self._moments = target, filter_, moments
         self._from = {name: source_name for source_name, name in mapping.items() if name in target.names}
         self._keys = key
         self._finite = [
@@ -49,7 +52,7 @@ class Transform:
     def apply(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
         """The rows as the table takes them, and how many the filter left out."""
         kept = batch if self._filter is None else self._filter.keep(batch)
-        arrays = [self._cast(kept.column(self._from[field.name]), field) for field in self._target]
+        arrays = [self._column(kept, field) for field in self._target]
         fields = list(self._target)
         for extra in (OP, SEQ):
             at = kept.schema.get_field_index(extra)
@@ -59,6 +62,11 @@ class Transform:
         out = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
         self._check(out)
         return out, batch.num_rows - kept.num_rows
+
+    def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+        if field.name in self._from:
+            return self._cast(batch.column(self._from[field.name]), field)
+        return self._moments.column(field, batch)
 
     def _cast(self, array: pa.Array, field: pa.Field) -> pa.Array:
         if array.type == field.type:
@@ -70,6 +78,7 @@ class Transform:
             raise DataError(
                 f"column {field.name}: a value of type {array.type} doesn't fit the table's {field.type}",
                 hint="Leave the column out, load into another table, or widen the table's column.",
+                column=field.name,
             ) from error
         return pa.ExtensionArray.from_storage(field.type, cast) if cast.type != field.type else cast
 
@@ -77,9 +86,11 @@ class Transform:
         for name in self._keys:
             empty = batch.column(name).null_count
             if empty:
+                where = f"{empty} of {batch.num_rows} rows in a batch have" if batch.num_rows > 1 else "the row has"
                 raise DataError(
-                    f"{empty} of {batch.num_rows} rows in a batch have NULL in the key column {name}",
+                    f"{where} NULL in the key column {name}",
                     hint="A key must identify every row: choose other key columns, or filter those rows out.",
+                    column=name,
                 )
         for name in self._finite:
             _refuse_infinity(name, batch.column(name))
@@ -100,6 +111,7 @@ def _refuse_infinity(name: str, array: pa.Array) -> None:
     raise DataError(
         f"column {name} holds {what}, which the destination's type can't",
         hint="Leave the column out, or filter those rows out.",
+        column=name,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from suiro.model.receipt import Basis, Cast, Level, Receipt
+from suiro.model.receipt import Basis, Cast, Entered, Level, Receipt
 from suiro.model.schema import Table
 from suiro.model.summary import EMPTY, Summary
 from suiro.model.types import is_text, logical_base, logical_type
@@ -18,26 +18,23 @@ _TEXTS = frozenset({"varchar", "char", "bpchar"})
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """Rows by what became of them."""
+    """Rows by what became of them, on their way and in the table."""
 
     read: int = 0
     filtered: int = 0
     deduplicated: int = 0
+    rejected: int = 0
     staged: int = 0
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    superseded: int = 0
-    deleted: int = 0
-    removed: int = 0
     source_rows: int = 0
     table_rows: int = 0
     bytes: int = 0
+    entered: Entered = field(default_factory=Entered)
 
     def add(self, other: Counts) -> None:
         """Take over another account."""
-        for name in self.__slots__:
+        for name in ("read", "filtered", "deduplicated", "rejected", "staged", "source_rows", "table_rows", "bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.entered.add(other.entered)
 
 
 class Account:
@@ -66,18 +63,25 @@ class Account:
         self.pending.staged -= dropped
         self.pending.filtered += dropped
 
-    def published(self, expect: Summary, result: Published) -> None:
-        """The load under way is published."""
-        for name in ("inserted", "updated", "unchanged", "superseded", "deleted", "removed"):
-            setattr(self.pending, name, getattr(result, name))
-        self._close(expect, result.found)
+    def published(self, expect: Summary, result: Published, beside: Entered) -> None:
+        """The load under way is published, and with it rows of other tables, which aren't this account's."""
+        others = beside.as_dict()
+        self.pending.entered = Entered(**{name: getattr(result, name) - others[name] for name in others})
+        self._close(expect, result.found, beside.inserted + beside.deleted)
         self.notes += [note for note in result.notes if note not in self.notes]
 
-    def published_unheard(self, expect: Summary) -> None:
+    def keys_compared(self, keys: int, result: Published) -> None:
+        """All keys of the source were compared with the table's."""
+        self.done.entered.removed += result.removed
+        self.notes.append(f"All {keys:,} keys were compared; {result.removed:,} rows are no longer at the source.")
+        self.notes += [note for note in result.notes if note not in self.notes]
+
+    def published_unheard(self, expect: Summary, beside: Entered) -> None:
         """The load under way is published, but the destination's answer was lost with the connection."""
-        self.pending.inserted = self.pending.staged
-        self._close(expect, EMPTY)
-        self.done.table_rows += self.pending.staged
+        self.pending.entered.inserted = self.pending.staged
+        staged = self.pending.staged
+        self._close(expect, EMPTY, beside.inserted + beside.deleted)
+        self.done.table_rows += staged + beside.inserted + beside.deleted
         self.notes.append(
             "The connection broke while a load was published; its marker shows that it was. "
             "Its rows are counted as inserted."
@@ -98,19 +102,20 @@ class Account:
             read=counts.read,
             filtered=counts.filtered,
             deduplicated=counts.deduplicated,
+            rejected=counts.rejected,
             staged=counts.staged,
-            inserted=counts.inserted,
-            updated=counts.updated,
-            unchanged=counts.unchanged,
-            superseded=counts.superseded,
-            deleted=counts.deleted,
+            inserted=counts.entered.inserted,
+            updated=counts.entered.updated,
+            unchanged=counts.entered.unchanged,
+            superseded=counts.entered.superseded,
+            deleted=counts.entered.deleted,
             compared=tuple(sorted(self.compared)),
             differences=differences,
             casts=self.casts,
         )
 
-    def _close(self, expect: Summary, found: Summary) -> None:
-        self.pending.source_rows, self.pending.table_rows = expect.rows, found.rows
+    def _close(self, expect: Summary, found: Summary, beside: int = 0) -> None:
+        self.pending.source_rows, self.pending.table_rows = expect.rows - beside, found.rows - beside
         self.done.add(self.pending)
         self.pending = Counts()
         self.loads += 1

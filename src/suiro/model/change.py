@@ -1,4 +1,4 @@
-"""What a source yields: four kinds of change, and no fifth."""
+"""What a source yields: five kinds of change, and no sixth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from suiro.model.rejected import RejectedRow
 from suiro.model.schema import Position
 
 OP = "_op"  #: column of log reads: "c", "u" or "d"
@@ -48,4 +49,12 @@ class Truncate:
     stream: str
 
 
-Change = Rows | Checkpoint | SchemaChange | Truncate
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Rows of `stream` that could not be read; only where the selection takes them (`Selection.rejects`)."""
+
+    stream: str
+    rows: tuple[RejectedRow, ...]
+
+
+Change = Rows | Checkpoint | SchemaChange | Truncate | Rejected

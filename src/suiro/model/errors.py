@@ -82,9 +82,13 @@ class ConnectionLost(TransientError):
 
 
 class DataError(SuiroError):
-    """These rows can't be carried as they are."""
+    """These rows can't be carried as they are. `column` is the one to blame, where it is known."""
 
     code = "data_error"
+
+    def __init__(self, message: str, *, hint: str | None = None, column: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.column = column
 
 
 class ResyncRequired(SuiroError):

@@ -30,6 +30,30 @@ class Cast:
     lossy: bool = False
 
 
+@dataclass(slots=True, kw_only=True)
+class Entered:
+    """What became of staged rows; they add up: staged = inserted + updated + unchanged + superseded + deleted.
+
+    `removed` are rows of the table that a delete or a replace took away, marked, or (in a history) ended.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    removed: int = 0
+
+    def add(self, other: Entered) -> None:
+        """Take over another account."""
+        for name, number in other.as_dict().items():
+            setattr(self, name, getattr(self, name) + number)
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name, as `Published` has them."""
+        return {name: getattr(self, name) for name in Entered.__slots__}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The account of one task run.

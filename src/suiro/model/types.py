@@ -60,6 +60,11 @@ def is_bytes(type_: pa.DataType) -> bool:
     return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_))
 
 
+def is_time(field: pa.Field) -> bool:
+    """Whether values are moments or days: what a row's history can be told by."""
+    return bool(pa.types.is_timestamp(field.type) or pa.types.is_date(field.type))
+
+
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The smallest type that holds every value of both exactly, or None where there is none."""
     if one == other:

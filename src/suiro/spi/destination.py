@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from suiro.model.job import TaskKey
 from suiro.model.schema import Position, Table
-from suiro.model.selection import WriteMode, WriteSpec
+from suiro.model.selection import Deletes, WriteMode, WriteSpec
 from suiro.model.summary import Summary
 from suiro.spi.context import Context
 
@@ -36,6 +36,7 @@ class Atomicity(StrEnum):
     """How a destination keeps rows and marker together."""
 
     TRANSACTION = "transaction"  #: one transaction holds both
+    IN_TABLE = "in_table"  #: the table tells by a property of its own which announced marker it belongs to
     DETERMINISTIC_NAME = "deterministic_name"  #: a repeat writes the same objects again, so it is the same act
 
 
@@ -44,6 +45,8 @@ class Capabilities:
     """What a destination can do. Claims: the conformance suite tests every one of them."""
 
     write_modes: dict[WriteMode, Atomicity]
+    deletes: frozenset[Deletes] = frozenset({Deletes.SKIP})  #: what it does to rows that a log says were deleted
+    key_snapshots: bool = False  #: and does so to rows that a key snapshot lacks, in its keyed write modes
     max_identifier: int  #: bytes of UTF-8 in a table's or column's name
     folds_case: bool  #: `Id` and `ID` are one column
     restores: frozenset[str] = frozenset()  #: logical types (see model/types) that it stores as themselves
@@ -73,6 +76,7 @@ class Staged:
     location: str
     rows: int
     truncates: bool = False  #: the table is emptied before these rows enter
+    keys: bool = False  #: a key snapshot: all the keys there are; rows of the table with others are deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +91,8 @@ class Marker:
 class Published:
     """What became of staged rows: staged = inserted + updated + unchanged + superseded + deleted.
 
-    `removed` are rows of the table that a delete or a replace took away. `found` is the summary of the sealed
-    rows as computed in the publishing transaction.
+    `removed` are rows of the table that a delete or a replace took away, marked, or (in a history) ended. `found` is
+    the summary of the sealed rows as computed in the publishing transaction. Of a key snapshot every row is unchanged.
     """
 
     found: Summary
@@ -157,8 +161,20 @@ class Destination(ABC, Generic[C]):
         """
 
     @abstractmethod
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
-        """Open a staging area for rows of one table. Nothing a reader can see changes."""
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
+        """Open a staging area for rows of one table. Nothing a reader can see changes.
+
+        `keys`: the rows are a key snapshot (see `Staged`); `table` then has the key's columns and no others.
+        """
+
+    def admit(self, data: pa.RecordBatch) -> None:
+        """Raise DataError naming the column if the system can't hold one of the values, before they are staged.
+
+        What a stage would find out too late to tell which row it was; by default nothing.
+        """
+        return None
 
     @abstractmethod
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
@@ -166,7 +182,8 @@ class Destination(ABC, Generic[C]):
 
         Before anything is touched: Fenced if a claim of a later epoch exists, VerificationFailed if the sealed
         rows differ from `expect`. The table is made, and evolved (columns added, types widened, never dropped),
-        in the same act. SchemaConflict if it can't be. Drops the staging.
+        in the same act. SchemaConflict if it can't be. UserError if a key snapshot would take away a greater share
+        of the rows than its WriteSpec allows. Drops the staging.
         """
 
     def close(self) -> None:

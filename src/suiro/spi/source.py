@@ -60,6 +60,11 @@ class Source(ABC, Generic[C]):
         what was opened.
         """
 
+    @property
+    def takes_ranges(self) -> bool:
+        """Whether `start`, `stop` and `window` of a Selection are followed."""
+        return False
+
     def find(self, name: str) -> Stream:
         """The stream of that name; ConfigError names those that come near."""
         names = []

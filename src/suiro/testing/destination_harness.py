@@ -25,7 +25,7 @@ from suiro.testing.context import LocalContext
 from suiro.testing.load import Load
 
 RIGHT = Summary(rows=-1, columns={})  #: stands for "what the rows add up to" where a test expects no other summary
-EVERY_MODE = pytest.mark.parametrize("mode", list(WriteMode))
+EVERY_MODE = pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.REPLACE, WriteMode.MERGE])
 SCHEMA = pa.schema([("id", pa.int64()), ("name", pa.string()), ("v", pa.int64())])
 
 
@@ -143,7 +143,7 @@ class DestinationHarness(ABC):
 
     def stage(self, destination: Destination[Any], load: Load, claim: Claim) -> Staged:
         """Write and seal."""
-        with destination.stage(load.table, load.spec, claim, truncates=load.truncates) as stage:
+        with destination.stage(load.table, load.spec, claim, truncates=load.truncates, keys=load.keys) as stage:
             for batch in load.rows:
                 stage.write(batch)
             return stage.seal()

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from suiro.testing.destination_claims import ClaimTests
 from suiro.testing.destination_drift import DriftTests
+from suiro.testing.destination_history import HistoryTests
 from suiro.testing.destination_kills import KillTests
 from suiro.testing.destination_types import NameTests, TypeTests
 from suiro.testing.destination_writes import WriteTests
 
 
-class DestinationSuite(ClaimTests, WriteTests, DriftTests, TypeTests, NameTests, KillTests):
+class DestinationSuite(ClaimTests, WriteTests, HistoryTests, DriftTests, TypeTests, NameTests, KillTests):
     """Every promise of spi/destination, tested."""

@@ -21,6 +21,7 @@ class Load:
     spec: WriteSpec
     position: Position
     truncates: bool = False
+    keys: bool = False  #: a key snapshot
 
     @property
     def key(self) -> TaskKey:

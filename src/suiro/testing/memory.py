@@ -11,8 +11,9 @@ from pydantic import ConfigDict, Field
 
 from suiro.model.errors import ConfigError, DataError, Fenced, InternalError, VerificationFailed
 from suiro.model.job import TaskKey
+from suiro.model.receipt import Entered
 from suiro.model.schema import Table
-from suiro.model.selection import WriteMode, WriteSpec
+from suiro.model.selection import VALID_FROM, Deletes, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary, summarise
 from suiro.spi.connector import ConnectorConfig
 from suiro.spi.context import Context
@@ -27,7 +28,8 @@ from suiro.spi.destination import (
     Staged,
 )
 from suiro.testing.cells import together
-from suiro.testing.memory_merge import Counts, append, evolved, fitted, merge, without_marks
+from suiro.testing.memory_history import remember, started, without_absent
+from suiro.testing.memory_merge import append, evolved, fitted, merge, without_marks
 from suiro.testing.memory_source import MemorySource, MemorySourceConfig, MemoryStreams
 from suiro.testing.memory_store import Disk, MemoryStore, position_of
 
@@ -87,6 +89,7 @@ class MemoryStage(Stage):
             location=staged.location,
             rows=rows,
             truncates=staged.truncates,
+            keys=staged.keys,
         )
 
     def abort(self) -> None:
@@ -101,6 +104,8 @@ class MemoryDestination(Destination[MemoryConfig]):
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         write_modes=dict.fromkeys(WriteMode, Atomicity.TRANSACTION),
+        deletes=frozenset(Deletes),
+        key_snapshots=True,
         max_identifier=255,
         folds_case=False,
         restores=LOGICAL,
@@ -129,13 +134,15 @@ class MemoryDestination(Destination[MemoryConfig]):
                 del disk.staging[location]
             return Claim(key=key, run=run, epoch=disk.epochs[digest], position=position_of(disk, key))
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         """Open a place of this claim's own."""
         if not table.schema.names:
             raise ConfigError(f"{table.name} would have no columns", hint="Choose at least one column.")
         location = f"{claim.key.digest()}/{claim.epoch}/{next(self._numbers)}"
         self._mine.append(location)
-        staged = Staged(table=table, spec=spec, claim=claim, location=location, rows=0, truncates=truncates)
+        staged = Staged(table=table, spec=spec, claim=claim, location=location, rows=0, truncates=truncates, keys=keys)
         return MemoryStage(self.store, staged)
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
@@ -145,21 +152,13 @@ class MemoryDestination(Destination[MemoryConfig]):
                 self._fence(disk, item)
             sealed = [self._sealed(disk, item) for item in staged]
             found = self._compared(staged, sealed, expect)
-            counts = Counts()
+            counts = Entered()
             replaced: set[str] = set()
             for item, rows in zip(staged, sealed, strict=True):
                 self._enter(disk, item, rows, counts, replaced)
                 del disk.staging[item.location]
             self._mark(disk, markers)
-        return Published(
-            found=found,
-            inserted=counts.inserted,
-            updated=counts.updated,
-            unchanged=counts.unchanged,
-            superseded=counts.superseded,
-            deleted=counts.deleted,
-            removed=counts.removed,
-        )
+        return Published(found=found, **counts.as_dict(), notes=())
 
     def close(self) -> None:
         """Drop what wasn't published, then let go of the leases."""
@@ -190,16 +189,27 @@ class MemoryDestination(Destination[MemoryConfig]):
             )
         return found
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         name = item.table.name
+        if item.keys:
+            counts.unchanged += len(new)
+            if name in disk.rows:
+                disk.rows[name] = without_absent(disk.rows[name], new, item.spec, name, counts)
+            return
+        starts = name in disk.tables and VALID_FROM not in disk.tables[name].schema.names
         table = disk.tables[name] = evolved(disk.tables.get(name), item.table)
         old = fitted(disk.rows.get(name, item.table.schema.empty_table()), table.schema)
         if item.truncates or (item.spec.mode is WriteMode.REPLACE and name not in replaced):
             counts.removed += len(old)
             old = table.schema.empty_table()
         replaced.add(name)
-        enter = merge if item.spec.mode is WriteMode.MERGE else append
-        disk.rows[name] = enter(old, new, item.spec, counts)
+        match item.spec.mode:
+            case WriteMode.MERGE:
+                disk.rows[name] = merge(old, new, item.spec, counts)
+            case WriteMode.HISTORY:
+                disk.rows[name] = remember(started(old, item.spec) if starts else old, new, item.spec, counts)
+            case _:
+                disk.rows[name] = append(old, new, item.spec, counts)
 
     def _mark(self, disk: Disk, markers: Sequence[Marker]) -> None:
         for marker in markers:

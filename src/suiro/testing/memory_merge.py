@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import SchemaConflict
+from suiro.model.receipt import Entered
 from suiro.model.schema import Table
-from suiro.model.selection import Deletes, WriteSpec
+from suiro.model.selection import DELETED_AT, Deletes, WriteSpec
 from suiro.model.types import common_type
 from suiro.testing.cells import cells
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What became of rows; fields as in `Published`."""
-
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    superseded: int = 0
-    deleted: int = 0
-    removed: int = 0
 
 
 def evolved(current: Table | None, wanted: Table) -> Table:
@@ -47,7 +35,7 @@ def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def append(old: pa.Table, new: pa.Table, spec: WriteSpec, counts: Counts) -> pa.Table:
+def append(old: pa.Table, new: pa.Table, spec: WriteSpec, counts: Entered) -> pa.Table:
     """Old rows and new ones; without those whose values in `skip_existing` are there already."""
     data = without_marks(new)
     if spec.skip_existing:
@@ -59,23 +47,30 @@ def append(old: pa.Table, new: pa.Table, spec: WriteSpec, counts: Counts) -> pa.
     return pa.concat_tables([old, fitted(data, old.schema)])
 
 
-def merge(old: pa.Table, new: pa.Table, spec: WriteSpec, counts: Counts) -> pa.Table:
+def merge(old: pa.Table, new: pa.Table, spec: WriteSpec, counts: Entered) -> pa.Table:
     """Old rows, but for each key of the new ones the last of these: it inserts, updates or deletes."""
     deletes = [op == "d" for op in new.column(OP).to_pylist()] if OP in new.column_names else [False] * len(new)
     data = without_marks(new)
-    arrived = [i for i, deleted in enumerate(deletes) if not deleted or spec.deletes is Deletes.HARD]
+    arrived = [i for i, deleted in enumerate(deletes) if not deleted or spec.deletes is not Deletes.SKIP]
     counts.unchanged += len(new) - len(arrived)
     keys = cells(fitted(data, old.schema).select(spec.key))
-    ranks = _ranks(new, spec.order_by)
+    order = ranks(new, spec.order_by)
     last: dict[Any, int] = {}
-    for i in sorted(arrived, key=lambda i: (*ranks[i], i)):
+    for i in sorted(arrived, key=lambda i: (*order[i], i)):
         last[keys[i]] = i
     counts.superseded += len(arrived) - len(last)
     there = {key: at for at, key in enumerate(cells(old.select(spec.key)))}
     complete = _completed(old, data, keys, there)
     before, after = cells(old), cells(complete)
     gone = set()
+    marked: list[tuple[int, int]] = []
     for key, i in last.items():
+        if deletes[i] and spec.deletes is Deletes.SOFT:
+            counts.deleted += 1
+            counts.removed += key in there
+            if key in there:
+                marked.append((there[key], i))
+            continue
         if key in there:
             gone.add(there[key])
         if deletes[i]:
@@ -87,9 +82,21 @@ def merge(old: pa.Table, new: pa.Table, spec: WriteSpec, counts: Counts) -> pa.T
             counts.unchanged += 1
         else:
             counts.updated += 1
+    old = _marked(old, data, marked)
     kept = old.take(pa.array([at for at in range(len(old)) if at not in gone], pa.int64()))
     entering = complete.take(pa.array([i for i in last.values() if not deletes[i]], pa.int64()))
     return pa.concat_tables([kept, entering])
+
+
+def _marked(old: pa.Table, data: pa.Table, marked: list[tuple[int, int]]) -> pa.Table:
+    """Old rows, with the time of deletion of new ones (by place) where they have none yet."""
+    if not marked:
+        return old
+    times = old.column(DELETED_AT).to_pylist()
+    for at, i in marked:
+        times[at] = times[at] or data.column(DELETED_AT)[i].as_py()
+    at = old.schema.get_field_index(DELETED_AT)
+    return old.set_column(at, old.schema.field(at), pa.array(times, old.schema.field(at).type))
 
 
 def without_marks(rows: pa.Table) -> pa.Table:
@@ -108,7 +115,8 @@ def _completed(old: pa.Table, data: pa.Table, keys: list[Any], there: dict[Any, 
     return pa.table(columns, schema=old.schema)
 
 
-def _ranks(new: pa.Table, order_by: str | None) -> list[tuple[Any, ...]]:
+def ranks(new: pa.Table, order_by: str | None) -> list[tuple[Any, ...]]:
+    """For each row what the last of several is told by: the value that orders them, NULL least."""
     if order_by is None:
         return [()] * len(new)
     return [(value is not None, 0 if value is None else value) for (value,) in cells(new.select([order_by]))]

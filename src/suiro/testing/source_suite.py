@@ -24,6 +24,7 @@ from suiro.testing.context import LocalContext
 from suiro.testing.samples import ODD_NAMES, PLAIN
 from suiro.testing.source_harness import SourceHarness
 from suiro.testing.source_increments import IncrementTests
+from suiro.testing.source_queries import QueryTests
 
 PEOPLE = [(1, "a", 10), (2, "水路", None), (3, None, -5), (4, "", 2**62), (5, "d'\"", 10)]
 
@@ -221,7 +222,7 @@ class FullReadTests(SourceHarness):
         assert len(list(source.query("SELECT 1 AS a"))) >= 1
 
 
-class SourceSuite(FullReadTests, IncrementTests):
+class SourceSuite(FullReadTests, IncrementTests, QueryTests):
     """Every promise of spi/source, tested."""
 
 

@@ -29,9 +29,10 @@ class SpoolStage(Stage):
         claim: Claim,
         *,
         truncates: bool,
+        keys: bool = False,
         schema: pa.Schema | None = None,
     ) -> None:
-        self._path, self._truncates = path, truncates
+        self._path, self._truncates, self._keys = path, truncates, keys
         self._table, self._spec, self._claim = table, spec, claim
         self._schema = schema or table.schema
         self._rows = 0
@@ -58,6 +59,7 @@ class SpoolStage(Stage):
             location=str(self._path),
             rows=self._rows,
             truncates=self._truncates,
+            keys=self._keys,
         )
 
     def abort(self) -> None:

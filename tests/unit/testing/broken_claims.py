@@ -176,8 +176,10 @@ class LeavesTheStagingOfTheDead(Broken):
 class AbortsNothing(Broken):
     caught_by = "test_a_stage_that_is_left_by_an_error_is_dropped"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
-        stage = super().stage(table, spec, claim, truncates=truncates)
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
+        stage = super().stage(table, spec, claim, truncates=truncates, keys=keys)
         assert isinstance(stage, MemoryStage)
         with self.store.transaction() as disk:
             disk.staging[stage._staged.location] = ()
@@ -210,21 +212,25 @@ class PublishesWhatWasPublished(Broken):
 class ShowsTheTableWhileStaging(Broken):
     caught_by = "test_nothing_is_visible_before_publish"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         with self.store.transaction() as disk:
             disk.tables.setdefault(table.name, table)
             disk.rows.setdefault(table.name, table.schema.empty_table())
-        return super().stage(table, spec, claim, truncates=truncates)
+        return super().stage(table, spec, claim, truncates=truncates, keys=keys)
 
 
 class EmptiesTheTableWhileStaging(Broken):
     caught_by = "test_nothing_is_visible_before_publish"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         with self.store.transaction() as disk:
             if spec.mode is WriteMode.REPLACE and table.name in disk.rows:
                 disk.rows[table.name] = disk.rows[table.name].slice(0, 0)
-        return super().stage(table, spec, claim, truncates=truncates)
+        return super().stage(table, spec, claim, truncates=truncates, keys=keys)
 
 
 class ComparesNothing(Broken):

@@ -20,9 +20,9 @@ from suiro.testing.memory_store import Disk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from suiro.model.receipt import Entered
     from suiro.model.selection import WriteSpec
     from suiro.spi.destination import Claim, Marker, Published, Stage, Staged
-    from suiro.testing.memory_merge import Counts
 
 
 from unit.testing.broken_claims import Broken
@@ -33,7 +33,7 @@ from unit.testing.broken_claims import Broken
 class Entering(Broken):
     """Spoils what enters a table."""
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         super()._enter(disk, *self.spoil(item, new), counts, replaced)
 
     def spoil(self, item: Staged, new: pa.Table) -> tuple[Staged, pa.Table]:
@@ -107,7 +107,7 @@ class MergesByHalfTheKey(Entering):
 class RanksAgainstTheTable(Broken):
     caught_by = "test_merge_ranks_the_rows_of_a_load_and_not_those_of_the_table"
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         old = disk.rows.get(item.table.name)
         if item.spec.order_by and old is not None:
             new = pa.concat_tables([new, old.select(new.column_names)])
@@ -124,7 +124,7 @@ class AppendsInsteadOfReplacing(Entering):
 class KeepsATableThatNothingReplaces(Broken):
     caught_by = "test_replace_without_rows_empties_the_table"
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         if len(new) or item.table.name not in disk.rows:
             super()._enter(disk, item, new, counts, replaced)
 
@@ -132,7 +132,7 @@ class KeepsATableThatNothingReplaces(Broken):
 class ReplacesTheSegmentBefore(Broken):
     caught_by = "test_segments_enter_in_their_order_and_add_up"
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         super()._enter(disk, item, new, counts, set())
 
 
@@ -184,8 +184,10 @@ class AppliesDeletesFirst(Entering):
 class TakesNullKeys(Broken):
     caught_by = "test_a_key_that_is_null_is_refused"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
-        stage = super().stage(table, dataclasses.replace(spec, key=()), claim, truncates=truncates)
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
+        stage = super().stage(table, dataclasses.replace(spec, key=()), claim, truncates=truncates, keys=keys)
         assert isinstance(stage, MemoryStage)
         sealing = stage.seal
         stage.seal = lambda: dataclasses.replace(sealing(), spec=spec)  # type: ignore[method-assign]
@@ -214,7 +216,7 @@ class PublishesTheFirstTableAlone(Broken):
 class DropsColumnsThatGo(Broken):
     caught_by = "test_columns_that_go_stay_in_the_table"
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         super()._enter(disk, item, new, counts, replaced)
         names = item.table.schema.names
         disk.rows[item.table.name] = disk.rows[item.table.name].select(names)
@@ -269,7 +271,7 @@ class WidensNothing(Entering):
 class TurnsConflictsIntoText(Broken):
     caught_by = "test_types_that_exclude_each_other_are_refused_whole"
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         try:
             super()._enter(disk, item, new, counts, replaced)
         except SchemaConflict:
@@ -302,19 +304,23 @@ class LosesTheSignOfZero(Entering):
 class RefusesWithoutSayingWhat(Broken):
     caught_by = "test_a_plain_type_comes_back_equal_or_is_refused_by_its_column"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         if any(pa.types.is_decimal256(field.type) for field in table.schema):
             raise ConfigError("this table can't be loaded")
-        return super().stage(table, spec, claim, truncates=truncates)
+        return super().stage(table, spec, claim, truncates=truncates, keys=keys)
 
 
 class RefusesEverythingHard(Broken):
     caught_by = "test_a_plain_type_comes_back_equal_or_is_refused_by_its_column"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         if not {pa.int64(), pa.string()}.issuperset(table.schema.types):
             raise ConfigError(f"columns of other types than numbers and text: {table.schema.names}")
-        return super().stage(table, spec, claim, truncates=truncates)
+        return super().stage(table, spec, claim, truncates=truncates, keys=keys)
 
 
 class ForgetsLogicalTypes(Broken):
@@ -336,18 +342,20 @@ class InspectsInAnotherOrder(Broken):
 class TripsOverQuotes(Broken):
     caught_by = "test_columns_of_odd_names"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         try:
             json.loads("{" + ",".join(f'"{name}": 1' for name in table.schema.names) + "}")
         except ValueError as error:
             raise ConfigError(f"syntax error: {error}") from error
-        return super().stage(table, spec, claim, truncates=truncates)
+        return super().stage(table, spec, claim, truncates=truncates, keys=keys)
 
 
 class FoldsTableNames(Broken):
     caught_by = "test_tables_of_odd_names"
 
-    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Counts, replaced: set[str]) -> None:
+    def _enter(self, disk: Disk, item: Staged, new: pa.Table, counts: Entered, replaced: set[str]) -> None:
         table = dataclasses.replace(item.table, name=item.table.name.lower())
         super()._enter(disk, self.change(item, table=table), new, counts, replaced)
 
@@ -355,10 +363,16 @@ class FoldsTableNames(Broken):
 class TakesTablesWithoutColumns(Broken):
     caught_by = "test_a_table_without_columns_is_refused"
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         schema = table.schema if table.schema.names else pa.schema([("nothing", pa.int64())])
         stage = super().stage(
-            dataclasses.replace(table, schema=schema), dataclasses.replace(spec, key=()), claim, truncates=truncates
+            dataclasses.replace(table, schema=schema),
+            dataclasses.replace(spec, key=()),
+            claim,
+            truncates=truncates,
+            keys=keys,
         )
         stage.write = lambda data: None  # type: ignore[method-assign]
         return stage

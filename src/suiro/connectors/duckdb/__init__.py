@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -14,13 +14,15 @@ from pydantic import Field
 
 from suiro.connectors.duckdb import catalog
 from suiro.connectors.duckdb.session import DIALECT, DuckdbSession, batches, connect, told
-from suiro.connectors.duckdb.values import RESTORES, encode, read_as, travel, type_name
+from suiro.connectors.duckdb.values import RESTORES, declared, encode, read_as, travel, type_name
 from suiro.model.errors import ConfigError, UserError
 from suiro.model.naming import join_name, split_name
+from suiro.model.place import QueryError, pointed_at
 from suiro.model.schema import ReadMode, Stream
-from suiro.model.selection import WriteMode
+from suiro.model.selection import Deletes, WriteMode
 from suiro.spi.connector import Connector, ConnectorConfig
 from suiro.spi.destination import Atomicity, Capabilities
+from suiro.spi.powers import OffersQueries
 from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.embedded import EmbeddedSqlDestination
 from suiro.toolkit.sql.markers import MARKERS
@@ -63,7 +65,7 @@ class DuckdbConfig(ConnectorConfig):
         return f"duckdb:{self.file}"
 
 
-class DuckdbSource(SqlSource[DuckdbConfig]):
+class DuckdbSource(SqlSource[DuckdbConfig], OffersQueries):
     """Reads tables and views. The file is open, to read alone, while something is read from it."""
 
     dialect: ClassVar[Dialect] = DIALECT
@@ -87,6 +89,8 @@ class DuckdbSource(SqlSource[DuckdbConfig]):
             take_back = self.context.on_cancel(db.interrupt)
             try:
                 with told(self.config.file, self.context):
+                    if self._queries:
+                        db.execute("SET enable_external_access = false")
                     reader = db.sql(sql, params=list(parameters) or None).to_arrow_reader(BATCH_ROWS)
                     yield from batches(reader, schema)
             finally:
@@ -115,6 +119,28 @@ class DuckdbSource(SqlSource[DuckdbConfig]):
                         yield pa.RecordBatch.from_pylist([], schema=schema)
             finally:
                 take_back()
+
+    def stream_of(self, sql: str, name: str, known: Mapping[str, pa.Field]) -> Stream:
+        """A query's rows as a stream. No file but the database is read for it."""
+        whole = f"SELECT * FROM (\n{sql}\n) AS q"
+        with closing(self._open()) as db:
+            try:
+                db.execute("SET enable_external_access = false")
+                if [s.type for s in db.extract_statements(whole)] != [duckdb.StatementType.SELECT]:
+                    raise QueryError("the query isn't one SELECT", hint="Write one SELECT.")
+                relation = db.sql(whole)
+                names = db.sql(sql).columns  # as they are: a query around it would number doubled ones
+            except duckdb.Error as error:
+                at = pointed_at(whole, str(error))
+                said = str(error).split("\n", 1)[0].partition(": ")[2]
+                place = None if at is None else max(at - whole.index("\n") - 1, 0)
+                raise QueryError(f"DuckDB says: {said}", at=place, hint="Check names and SQL.") from error
+            ways = [travel(n, type_).field for n, type_ in zip(names, relation.types, strict=True)]
+            fields = [
+                _known(way, known.get(way.name), declared(type_))
+                for way, type_ in zip(ways, relation.types, strict=True)
+            ]
+        return self.query_stream(sql, name, pa.schema(fields))
 
     def table(self, stream: Stream) -> str:
         """The stream with its schema."""
@@ -175,6 +201,13 @@ class DuckdbSource(SqlSource[DuckdbConfig]):
         )
 
 
+def _known(found: pa.Field, known: pa.Field | None, type_: str) -> pa.Field:
+    """What is known of a column that a query passes on, where the result has the type that holds it."""
+    if known is None or type_name(known).split(" /*")[0] != type_:
+        return found
+    return known
+
+
 def _as_travels(sql: str | None, field: pa.Field) -> str:
     quoted = DIALECT.quote(field.name)
     return read_as(field, quoted) if sql is None else f"CAST({quoted} AS {sql})"
@@ -202,6 +235,8 @@ class DuckdbDestination(EmbeddedSqlDestination[DuckdbConfig]):
     dialect: ClassVar[Dialect] = DIALECT
     capabilities: ClassVar[Capabilities] = Capabilities(
         write_modes=dict.fromkeys(WriteMode, Atomicity.TRANSACTION),
+        deletes=frozenset(Deletes),
+        key_snapshots=True,
         max_identifier=255,
         folds_case=True,
         restores=RESTORES,

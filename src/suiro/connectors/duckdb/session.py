@@ -22,7 +22,19 @@ from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.session import Session, Standing
 from suiro.toolkit.sql.source import BATCH_ROWS
 
-DIALECT = Dialect(name="duckdb", type_name=type_name, inserts_in_order=False, exactly=exactly, keeps_equal=keeps_equal)
+
+def _instant(field: pa.Field, expression: str) -> str:
+    return expression if getattr(field.type, "tz", None) else f"timezone('UTC', CAST({expression} AS TIMESTAMP))"
+
+
+DIALECT = Dialect(
+    name="duckdb",
+    type_name=type_name,
+    inserts_in_order=False,
+    exactly=exactly,
+    keeps_equal=keeps_equal,
+    instant=_instant,
+)
 LEAST_MEMORY = 256 * 2**20  #: what one thread needs for joins and sorts of tables of any size
 
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
@@ -252,6 +264,10 @@ class DuckdbSession(Session):
                 self.run(f"ALTER TABLE {table} ALTER COLUMN {quoted} SET DATA TYPE {type_name(field)} USING {using}")
         for field in fields:
             self._note(standing.parts, field.name, type_name(field))
+
+    def rekey(self, standing: Standing, key: tuple[str, ...]) -> None:
+        """Name another key; see `create`."""
+        self._comment(f"TABLE {self.dialect.qualified(standing.parts)}", catalog.key_comment(key))
 
     def _constraints(self, standing: Standing) -> list[catalog.Constraint]:
         with told(self._path, self._context):

@@ -27,14 +27,14 @@ from suiro.connectors.postgres.tables import (
 from suiro.connectors.postgres.types import RESTORES, may_be_missing, sql_type
 from suiro.model.errors import Fenced, InternalError, SchemaConflict, TransientError, VerificationFailed
 from suiro.model.job import TaskKey
+from suiro.model.receipt import Entered
 from suiro.model.schema import Position, Table
-from suiro.model.selection import Replace, WriteMode, WriteSpec
+from suiro.model.selection import Deletes, Replace, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary
 from suiro.model.types import logical_field
 from suiro.spi.context import Context
 from suiro.spi.destination import Atomicity, Capabilities, Claim, Destination, Marker, Published, Stage, Staged
 from suiro.spi.powers import RawStage, TakesFormat, Wire
-from suiro.toolkit.sql.merge import Counts
 
 MARKERS = "_suiro_markers"
 FORMAT = "postgresql binary COPY"
@@ -53,6 +53,8 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         write_modes=dict.fromkeys(WriteMode, Atomicity.TRANSACTION),
+        deletes=frozenset(Deletes),
+        key_snapshots=True,
         max_identifier=63,
         folds_case=False,
         restores=RESTORES,
@@ -93,10 +95,13 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
             epoch, position = self._raise_epoch(key, run, home, missing=find_relation(session, schema, table) is None)
         return Claim(key=key, run=run, epoch=epoch, position=position)
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         table = self._settled(table)
-        place = self._place(table, spec, claim, alone=not truncates)
-        return PostgresStage(place, table, spec, claim, truncates=truncates)
+        alone = not truncates and not keys and spec.mode is not WriteMode.HISTORY
+        place = self._place(table, spec, claim, alone=alone)
+        return PostgresStage(place, table, spec, claim, truncates=truncates, keys=keys)
 
     def takes(self, wire: Wire, table: Table) -> bool:
         mine = tuple((field.name, sql_type(field)) for field in table.schema)
@@ -115,7 +120,7 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         if not staged:
             raise InternalError("there is nothing staged to publish")
         session = self._session
-        total, notes = Counts(), list[str]()
+        total, notes = Entered(), list[str]()
         with told(self.config, self.context, f"publishing {staged[0].table.name}"), session.transaction():
             homes = {item.table.name: locate(item.table.name, self.config.schema_) for item in staged}
             made = {name: self._fence(self._claim_of(name, staged), *home) for name, home in homes.items()}
@@ -127,14 +132,14 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
                 entry = Entry(session=session, staged=item, stage=stage, home=homes[name], made=made[name])
                 made[name] = made[name] or find_relation(session, *homes[name]) is None
                 entry.enter(replaces=first and item.spec.mode is WriteMode.REPLACE)
-                _add(total, entry.counts)
+                total.add(entry.counts)
                 notes += entry.notes
             for marker in markers:
                 self._move(marker, *locate(marker.key.table, self.config.schema_), made.get(marker.key.table, False))
             for stage in stages:
                 session.execute(f"DROP TABLE IF EXISTS {stage.sql}".encode())
         self._held = []
-        return Published(found=found, **_as_dict(total), notes=tuple(notes))
+        return Published(found=found, **total.as_dict(), notes=tuple(notes))
 
     def close(self) -> None:
         if self._opened is not None and not self._opened.closed:
@@ -303,13 +308,3 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
 
 def _stage_prefix(key: TaskKey) -> str:
     return f"{PREFIX}{key.digest()[:16]}_"
-
-
-def _add(total: Counts, more: Counts) -> None:
-    for name in _as_dict(more):
-        setattr(total, name, getattr(total, name) + getattr(more, name))
-
-
-def _as_dict(counts: Counts) -> dict[str, int]:
-    names = ("inserted", "updated", "unchanged", "superseded", "deleted", "removed")
-    return {name: getattr(counts, name) for name in names}

@@ -22,4 +22,8 @@ def exactly(field: pa.Field, expression: str) -> str:
     return expression
 
 
-DIALECT = Dialect(name="postgres", type_name=sql_type, placeholder="%s", exactly=exactly)
+def _instant(field: pa.Field, expression: str) -> str:
+    return expression if getattr(field.type, "tz", None) else f"({expression}::timestamp AT TIME ZONE 'UTC')"
+
+
+DIALECT = Dialect(name="postgres", type_name=sql_type, placeholder="%s", exactly=exactly, instant=_instant)

@@ -21,11 +21,13 @@ from suiro.connectors.postgres.tables import (
     primary_key,
     quote,
 )
+from suiro.connectors.postgres.versions import add_versions, become_history, take_away, version_key
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import ConfigError, DataError, SchemaConflict
-from suiro.model.selection import Deletes, Replace, WriteMode
+from suiro.model.receipt import Entered
+from suiro.model.selection import VALID_FROM, Deletes, Replace, WriteMode
 from suiro.spi.destination import Staged
-from suiro.toolkit.sql.merge import ARRIVAL, Counts, Merge, count
+from suiro.toolkit.sql.merge import ARRIVAL, Merge, count
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Entry:
     stage: Relation
     home: tuple[str, str]  #: schema and name of the table
     made: bool
-    counts: Counts = field(default_factory=Counts)
+    counts: Entered = field(default_factory=Entered)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -61,7 +63,11 @@ class Entry:
                 f"{self.name} is no table: rows can't be loaded into it", hint="Choose another table name."
             )
         self._check_key()
-        if target is None:
+        if self.staged.keys:
+            self.counts = Entered(unchanged=self.staged.rows)
+            if target is not None:
+                self.counts = take_away(self.session, self.staged, self.stage, target)
+        elif target is None:
             self._make()
         elif replaces:
             self._replace(target)
@@ -75,12 +81,13 @@ class Entry:
 
     def _make(self) -> None:
         """The staging table itself becomes the table, unless it holds a log."""
-        if self._logs or not self._logged():
+        if self._logs or not self._logged() or self.staged.spec.mode is WriteMode.HISTORY:
             fields = column_definitions(list(self.staged.table.schema))
             self.session.execute(f"CREATE TABLE {quote(self.schema, self.name)} ({fields})".encode())
             made = self._target()
             if self.staged.spec.key:
                 self._add_primary_key(made)
+            self.made = True
             self._add(made)
             return
         stage, rows = self.stage, self.staged.rows
@@ -113,10 +120,15 @@ class Entry:
         try:
             self.session.execute(
                 f"ALTER TABLE {relation.sql} ADD CONSTRAINT {quote(_key_name(self.name))} "
-                f"PRIMARY KEY ({columns_sql(self.staged.spec.key)})".encode()
+                f"PRIMARY KEY ({columns_sql(self._constraint)})".encode()
             )
         except psycopg.errors.UniqueViolation as error:
             raise self._doubled() from error
+
+    @property
+    def _constraint(self) -> tuple[str, ...]:
+        key = self.staged.spec.key
+        return version_key(key) if self.staged.spec.mode is WriteMode.HISTORY else key
 
     def _doubled(self) -> DataError:
         return DataError(
@@ -181,10 +193,20 @@ class Entry:
 
     def _add(self, target: Relation) -> None:
         self._evolve(target)
-        if self.staged.spec.mode is WriteMode.MERGE:
-            self._merge(self._target())
-        else:
-            self._insert(target)
+        match self.staged.spec.mode:
+            case WriteMode.MERGE:
+                self._merge(self._target())
+            case WriteMode.HISTORY:
+                self._add_versions(self._target(), starts=target.column(VALID_FROM) is None)
+            case _:
+                self._insert(target)
+
+    def _add_versions(self, target: Relation, *, starts: bool) -> None:
+        become_history(self.session, self.staged, target, starts=starts, made=self.made)
+        if self.made and not has_unique_key(self.session, target.oid, self._constraint):
+            self._add_primary_key(target)
+        removed, self.counts = self.counts.removed, add_versions(self.session, self.staged, self.stage, target)
+        self.counts.removed += removed
 
     def _insert(self, target: Relation) -> None:
         names, skip = self.staged.table.schema.names, self.staged.spec.skip_existing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from suiro.connectors.postgres.bulk import bulk_read, nan_refused
 from suiro.connectors.postgres.config import PostgresConfig
+from suiro.connectors.postgres.described import describe
 from suiro.connectors.postgres.destination import FORMAT
 from suiro.connectors.postgres.dialect import DIALECT
 from suiro.connectors.postgres.query import rows_of
@@ -26,7 +27,7 @@ from suiro.model.schema import ReadMode, Stream
 from suiro.model.selection import Selection
 from suiro.model.summary import Summary
 from suiro.spi.context import Context
-from suiro.spi.powers import SharesFormat, Summarises, Wire
+from suiro.spi.powers import OffersQueries, SharesFormat, Summarises, Wire
 from suiro.spi.source import Read
 from suiro.toolkit.sql.source import Parameters, SqlSource, check_condition, cursor_fields, enclosed
 
@@ -41,7 +42,7 @@ ORDER BY 1, 2
 """
 
 
-class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
+class PostgresSource(SqlSource[PostgresConfig], OffersQueries, Summarises, SharesFormat):
     """Tables, partitioned tables (as one), views, materialized views and foreign tables the user may read."""
 
     dialect = DIALECT
@@ -115,6 +116,15 @@ class PostgresSource(SqlSource[PostgresConfig], Summarises, SharesFormat):
         self._reading = self._relation(selection.stream)
         sql, parameters, schema = super().select(selection, since)
         return sql, parameters, schema
+
+    def stream_of(self, sql: str, name: str, known: Mapping[str, pa.Field]) -> Stream:
+        with told(self.config, self.context, "looking at the query"):
+            relation = describe(self._session, sql, self.config)
+        self._relations[name] = relation
+        return self.query_stream(sql, name, pa.schema(relation.fields(numeric_as_text=self.config.numeric == "text")))
+
+    def table(self, stream: Stream) -> str:
+        return self.dialect.qualified(locate(stream.name, self.config.schema_))
 
     def query(self, sql: str) -> Iterator[pa.RecordBatch]:
         yield from rows_of(self._session, sql, self.config, self.context)

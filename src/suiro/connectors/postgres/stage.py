@@ -19,7 +19,7 @@ from suiro.connectors.postgres.types import Column, sql_type
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import Cancelled, SchemaConflict
 from suiro.model.schema import Table
-from suiro.model.selection import WriteMode, WriteSpec
+from suiro.model.selection import KEYED, WriteSpec
 from suiro.model.types import common_field
 from suiro.spi.context import Context
 from suiro.spi.destination import Claim, Stage, Staged
@@ -111,16 +111,19 @@ def fits_as_it_is(relation: Relation, fields: list[pa.Field]) -> bool:
 class PostgresStage(Stage):
     """Rows go into the staging table by COPY as they come; they are durable once sealed."""
 
-    def __init__(self, place: Place, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool) -> None:
+    def __init__(
+        self, place: Place, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool, keys: bool
+    ) -> None:
         self._place, self._table, self._spec, self._claim = place, table, spec, claim
-        self._truncates = truncates
+        self._truncates, self._keys = truncates, keys
+        self._numbers = spec.mode in KEYED and not keys
         self._writer: BulkWriter | None = None
         self._fields: list[pa.Field] = []
         self._rows = 0
 
     def write(self, data: pa.RecordBatch) -> None:
         writer = self._writer or self._begin(data.schema)
-        if self._spec.mode is WriteMode.MERGE:
+        if self._numbers:
             arrival = pa.array(np.arange(self._rows, self._rows + data.num_rows, dtype=np.int64))
             data = pa.RecordBatch.from_arrays([*data.columns, arrival], schema=pa.schema(self._fields))
         writer.write(data)
@@ -136,6 +139,7 @@ class PostgresStage(Stage):
             location=self._place.name,
             rows=self._rows,
             truncates=self._truncates,
+            keys=self._keys,
         )
 
     def abort(self) -> None:
@@ -148,7 +152,7 @@ class PostgresStage(Stage):
     def _begin(self, schema: pa.Schema) -> BulkWriter:
         fields = list(self._table.schema)
         fields += [schema.field(extra) for extra in (OP, SEQ) if extra in schema.names]
-        if self._spec.mode is WriteMode.MERGE:
+        if self._numbers:
             fields.append(pa.field(ARRIVAL, pa.int64()))
         place = self._place
         place.create(fields)

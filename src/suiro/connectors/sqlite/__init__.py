@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,15 +12,16 @@ import pyarrow as pa
 from pydantic import Field
 
 from suiro.connectors.sqlite import catalog
-from suiro.connectors.sqlite.session import DIALECT, SqliteSession, batches, connect, told
+from suiro.connectors.sqlite.session import DIALECT, SqliteSession, asked, batches, connect, told
 from suiro.connectors.sqlite.values import MIXED, RESTORES, encode, refuse
 from suiro.model.errors import ConfigError, UserError
 from suiro.model.naming import join_name, split_name
 from suiro.model.schema import ReadMode, Stream
-from suiro.model.selection import WriteMode
+from suiro.model.selection import Deletes, WriteMode
 from suiro.model.types import is_text
 from suiro.spi.connector import Connector, ConnectorConfig
 from suiro.spi.destination import Atomicity, Capabilities
+from suiro.spi.powers import OffersQueries
 from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.embedded import EmbeddedSqlDestination
 from suiro.toolkit.sql.session import Session
@@ -55,7 +56,7 @@ class SqliteConfig(ConnectorConfig):
         return f"sqlite:{self.file}"
 
 
-class SqliteSource(SqlSource[SqliteConfig]):
+class SqliteSource(SqlSource[SqliteConfig], OffersQueries):
     """Reads tables and views. Each read is one statement, which sees one state of the file."""
 
     dialect: ClassVar[Dialect] = DIALECT
@@ -112,6 +113,17 @@ class SqliteSource(SqlSource[SqliteConfig]):
                         yield pa.RecordBatch.from_pylist([], schema=schema)
             finally:
                 take_back()
+
+    def stream_of(self, sql: str, name: str, known: Mapping[str, pa.Field]) -> Stream:
+        """A query's rows as a stream; columns whose fields aren't known are looked through for what they hold."""
+        with closing(self._open()) as db:
+            take_back = self.context.on_cancel(db.interrupt)
+            try:
+                with asked(self.config.file, self.context):
+                    schema = catalog.query_schema(db, sql, known)
+            finally:
+                take_back()
+        return self.query_stream(sql, name, schema)
 
     def column(self, field: pa.Field) -> str:
         """The column as it is stored."""
@@ -186,6 +198,8 @@ class SqliteDestination(EmbeddedSqlDestination[SqliteConfig]):
     dialect: ClassVar[Dialect] = DIALECT
     capabilities: ClassVar[Capabilities] = Capabilities(
         write_modes=dict.fromkeys(WriteMode, Atomicity.TRANSACTION),
+        deletes=frozenset(Deletes),
+        key_snapshots=True,
         max_identifier=255,
         folds_case=True,
         restores=RESTORES,

@@ -82,6 +82,26 @@ def read_schema(db: sqlite3.Connection, source: str, found: Sequence[Column]) ->
     return pa.schema([declared_field(c.name, c.declared) or _field(c, held[c.name]) for c in found])
 
 
+def query_schema(db: sqlite3.Connection, sql: str, known: Mapping[str, pa.Field]) -> pa.Schema:
+    """How the columns of a query travel: as `known` says, else by declared types, else by what is in them.
+
+    SQLite itself tells the declared types of columns that a view passes on.
+    """
+    db.execute(f"CREATE TEMP VIEW _suiro_query AS SELECT * FROM (\n{sql}\n)")
+    found = columns(db, "_suiro_query")
+    fresh = [column for column in found if column.name not in known]
+    read = read_schema(db, "temp._suiro_query", fresh) if fresh else pa.schema([])
+    names = {column.name for column in found}
+    fields = [known[c.name] if c.name in known else read.field(c.name) for c in found]
+    return pa.schema([field.with_name(_undoubled(field.name, names)) for field in fields])
+
+
+def _undoubled(name: str, names: set[str]) -> str:
+    """The name that a column had before SQLite numbered it, because another has that name: `id` of `id:1`."""
+    before, colon, number = name.rpartition(":")
+    return before if colon and number.isdigit() and before in names else name
+
+
 def _scan(db: sqlite3.Connection, source: str, some: Sequence[Column]) -> dict[str, Held]:
     """For each column the storage classes that occur, and the least and greatest integer."""
     asked = []

@@ -15,6 +15,7 @@ import pyarrow as pa
 from suiro.connectors.sqlite import catalog
 from suiro.connectors.sqlite.values import decode, encode, type_name
 from suiro.model.errors import ConfigError, DataError, SchemaConflict, SuiroError, TransientError, UserError
+from suiro.model.place import QueryError
 from suiro.model.types import is_text
 from suiro.spi.context import Context
 from suiro.toolkit.sql.dialect import Dialect
@@ -34,6 +35,12 @@ def _as_key(field: pa.Field, expression: str) -> str:
     return f"{expression} COLLATE BINARY" if is_text(field.type) else expression
 
 
+def _instant(field: pa.Field, expression: str) -> str:
+    if pa.types.is_date(field.type):
+        return f"{expression} || ' 00:00:00.000000+00:00'"
+    return expression if field.type.tz else f"{expression} || '+00:00'"
+
+
 DIALECT = Dialect(
     name="sqlite",
     type_name=type_name,
@@ -41,6 +48,9 @@ DIALECT = Dialect(
     same="IS",
     exactly=_exactly,
     as_key=_as_key,
+    moment=lambda text: f"'{text if '.' in text else text.replace('+', '.000000+')}'",
+    instant=_instant,
+    indexes_keys=True,
 )
 
 
@@ -73,6 +83,18 @@ def told(path: Path, context: Context) -> Iterator[None]:
     except sqlite3.Error as error:
         context.check_cancelled()
         raise _translated(path, error) from error
+
+
+@contextmanager
+def asked(path: Path, context: Context) -> Iterator[None]:
+    """As `told`, where a user's query is looked at: what is wrong with that is a QueryError."""
+    try:
+        with told(path, context):
+            yield
+    except UserError as error:
+        if type(error) is not UserError:
+            raise
+        raise QueryError(error.message, hint=error.hint) from error
 
 
 def _translated(path: Path, error: sqlite3.Error) -> SuiroError:
@@ -202,17 +224,24 @@ class SqliteSession(Session):
                 "constraints of its own",
                 hint="Make the table anew with a wider type, or load into another one.",
             )
+        declared = standing.types | {field.name: type_name(field) for field in fields}
         wider = {field.name: field for field in fields}
-        old = standing.table.schema
-        new = pa.schema([wider.get(field.name, field) for field in old])
+        new = pa.schema([wider.get(field.name, field) for field in standing.table.schema])
+        self._rebuild(standing, new, declared, standing.table.primary_key)
+
+    def rekey(self, standing: Standing, key: tuple[str, ...]) -> None:
+        """Make the table anew with another primary key, with its indexes and triggers."""
+        self._rebuild(standing, standing.table.schema, standing.types, key)
+
+    def _rebuild(self, standing: Standing, new: pa.Schema, declared: dict[str, str], key: tuple[str, ...]) -> None:
+        name, old = standing.parts[-1], standing.table.schema
         hung = self.ask(
             "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL",
             [name],
         )
         self.run("PRAGMA legacy_alter_table = ON")  # so that views keep the table's name
         beside = f"{name}__suiro"
-        declared = standing.types | {field.name: type_name(field) for field in fields}
-        self.run(catalog.create_sql(beside, declared, standing.table.primary_key))
+        self.run(catalog.create_sql(beside, declared, key))
         rows = (conformed(batch, new) for batch in self.rows(self.dialect.quote(name), old))
         self.fill(self.dialect.quote(beside), new, rows)
         self.run(f"DROP TABLE {self.dialect.quote(name)}")

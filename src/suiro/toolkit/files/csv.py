@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from suiro.model.errors import DataError
+from suiro.model.rejected import RejectedRow
 from suiro.model.types import is_text
 from suiro.toolkit.files import sniff, texts
 from suiro.toolkit.files.content import Part, reading
@@ -30,6 +33,7 @@ class CsvProfile:
     dialect: Dialect
     columns: dict[str, Guess]
     block: int = _BLOCK
+    broken: str | None = None  #: the first row of another width, in words
 
 
 def profile(part: Part, settings: FileSettings) -> CsvProfile:
@@ -61,37 +65,63 @@ def _measured(part: Part, found: CsvProfile, settings: FileSettings) -> CsvProfi
     block = found.block
     while True:
         columns = {name: Guess() for name in found.dialect.names}
+        wrong: list[RejectedRow] = []
         try:
-            for batch in rows_as_text(part, found.dialect, settings, block, {}):
+            for batch in rows_as_text(part, found.dialect, settings, block, {}, rejects=wrong):
+                del wrong[1:]
                 for name, known in columns.items():
                     if known.kind is not Kind.TEXT:
                         known.add(texts.guess(batch.column(name), known.kind, settings))
-            return replace(found, columns=columns, block=block)
+            return replace(
+                found, columns=columns, block=block, broken=_first_broken(part, found, settings) if wrong else None
+            )
         except Straddles:
             block *= 8
 
 
 def batches(
-    part: Part, found: CsvProfile, columns: Sequence[str], schema: pa.Schema, settings: FileSettings
+    part: Part,
+    found: CsvProfile,
+    columns: Sequence[str],
+    schema: pa.Schema,
+    settings: FileSettings,
+    rejects: list[RejectedRow] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The file's rows, those of `columns` that it has, in the types of `schema`."""
+    """The file's rows, those of `columns` that it has, in the types of `schema`.
+
+    Rows of another width go to `rejects`, each once; without it the first is a DataError.
+    """
     names = [name for name in columns if name in found.dialect.names]
     native = {name: schema.field(name).type for name in names if _is_native(found, name, schema, settings)}
-    block, done = found.block, 0
+    block, done, told = found.block, 0, 0
     while found.dialect.names:
-        at = 0
+        at, wrong = 0, None if rejects is None else list[RejectedRow]()
         try:
-            for batch in rows_as_text(part, found.dialect, settings, block, native, names):
+            for batch in rows_as_text(part, found.dialect, settings, block, native, names, rejects=wrong):
                 at += batch.num_rows
+                told = _tell(wrong, rejects, told)
                 if at > done:
                     new = batch.slice(max(0, batch.num_rows - (at - done)))
                     done = at
                     yield _converted(new, names, schema, settings)
+            _tell(wrong, rejects, told)
             return
         except Straddles:
             block *= 8
         except NotUtf8 as error:
             raise _wrong_byte(part, found.dialect, settings) from error
+
+
+def _first_broken(part: Part, found: CsvProfile, settings: FileSettings) -> str:
+    return _located(pa.ArrowInvalid("a row of another width"), part, found.dialect, settings).message
+
+
+def _tell(wrong: list[RejectedRow] | None, rejects: list[RejectedRow] | None, told: int) -> int:
+    """Hand on the rejected rows past the first `told`; how many are told now."""
+    if wrong is None or rejects is None:
+        return told
+    rejects += wrong[told:]
+    return max(told, len(wrong))
 
 
 def _is_native(found: CsvProfile, name: str, schema: pa.Schema, settings: FileSettings) -> bool:
@@ -130,8 +160,13 @@ def rows_as_text(
     block: int,
     native: dict[str, pa.DataType],
     columns: Sequence[str] | None = None,
+    *,
+    rejects: list[RejectedRow] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows as text, `native` columns in their types. The last column is always read: an open quote shows there."""
+    """Rows as text, `native` columns in their types. The last column is always read: an open quote shows there.
+
+    Rows of another width go to `rejects`; without it the first is a DataError.
+    """
     last = dialect.names[-1]
     wanted = list(dialect.names if columns is None else columns)
     wanted = wanted if last in wanted else [*wanted, last]
@@ -151,6 +186,7 @@ def rows_as_text(
             escape_char=settings.escape or False,
             newlines_in_values=bool(settings.quote),
             ignore_empty_lines=len(dialect.names) > 1,
+            invalid_row_handler=None if rejects is None else partial(_rejected, rejects, part, dialect),
         ),
         "convert_options": pa_csv.ConvertOptions(
             column_types=types,
@@ -170,6 +206,14 @@ def rows_as_text(
             if "UTF8" in str(error):
                 raise NotUtf8 from error
             raise _located(error, part, dialect, settings) from error
+
+
+def _rejected(rejects: list[RejectedRow], part: Part, dialect: Dialect, row: pa_csv.InvalidRow) -> str:
+    """Keep a row of another width; called while the CSV reader goes on."""
+    place = "" if row.number is None else f", row {row.number}"
+    said = f"{part.label}{place}: {row.actual_columns} values where there are {len(dialect.names)} columns"
+    rejects.append(RejectedRow(reason=said, row=json.dumps({"": row.text}, ensure_ascii=False)))
+    return "skip"
 
 
 def _without_last_row(rows: pa_csv.CSVStreamingReader, part: Part) -> Iterator[pa.RecordBatch]:

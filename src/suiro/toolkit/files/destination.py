@@ -16,8 +16,9 @@ from typing import ClassVar, TypeVar
 from suiro.model.errors import ConfigError, Fenced, InternalError
 from suiro.model.job import TaskKey
 from suiro.model.naming import join_name
+from suiro.model.receipt import Entered
 from suiro.model.schema import Table
-from suiro.model.selection import WriteMode, WriteSpec
+from suiro.model.selection import Deletes, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary
 from suiro.spi.context import Context
 from suiro.spi.destination import (
@@ -33,7 +34,6 @@ from suiro.spi.destination import (
 from suiro.toolkit.files import storage
 from suiro.toolkit.files.listing import Location
 from suiro.toolkit.files.markers import Coming, Kept, Markers
-from suiro.toolkit.files.merge import Counts
 from suiro.toolkit.files.names import file_stem, stream_stem, take_apart
 from suiro.toolkit.files.publish import Builder, Measuring, Next, refuse_differences, refuse_other_form
 from suiro.toolkit.files.settings import FileSettings
@@ -55,7 +55,8 @@ class FilesDestination(Destination[S]):
     """Holds tables in one folder."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        write_modes=dict.fromkeys(WriteMode, Atomicity.DETERMINISTIC_NAME),
+        write_modes=dict.fromkeys((WriteMode.APPEND, WriteMode.REPLACE, WriteMode.MERGE), Atomicity.DETERMINISTIC_NAME),
+        deletes=frozenset({Deletes.SKIP, Deletes.HARD}),
         max_identifier=1_000,
         folds_case=False,
         restores=RESTORES,
@@ -114,8 +115,12 @@ class FilesDestination(Destination[S]):
         position = kept.position if kept and self._tables.exists(key.table) else None
         return Claim(key=key, run=run, epoch=epoch, position=position)
 
-    def stage(self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False) -> Stage:
+    def stage(
+        self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
+    ) -> Stage:
         """A file of this claim's own: the one to be published, or a spool where rows are matched by key."""
+        if keys or spec.mode is WriteMode.HISTORY:
+            raise ConfigError("files take neither histories nor key snapshots", hint="Load into a database.")
         refuse_wrong(table, spec)
         refuse_other_form(self._tables, table.name, spec.mode)
         refuse_types(table.schema, self._tables.extension)
@@ -181,8 +186,8 @@ class FilesDestination(Destination[S]):
             if not Path(item.location).exists():
                 raise InternalError(f"the rows staged for {item.table.name} were published already, or dropped")
 
-    def _made(self, staged: Sequence[Staged], expect: Summary | None) -> tuple[Counts, Summary, list[Next]]:
-        counts, found, coming = Counts(), EMPTY, []
+    def _made(self, staged: Sequence[Staged], expect: Summary | None) -> tuple[Entered, Summary, list[Next]]:
+        counts, found, coming = Entered(), EMPTY, []
         by_table: dict[str, list[Staged]] = {}
         for item in staged:
             by_table.setdefault(item.table.name, []).append(item)

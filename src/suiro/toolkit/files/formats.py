@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from suiro.model.errors import ConfigError, SchemaConflict
+from suiro.model.rejected import RejectedRow
 from suiro.model.types import common_type, logical_type
 from suiro.toolkit.files import csv, excel, jsonl, parquet
 from suiro.toolkit.files.content import Part
@@ -46,14 +47,22 @@ def profile(part: Part, settings: FileSettings, workdir: Path) -> Profile:
 
 
 def batches(
-    known: Profile, columns: Sequence[str], schema: pa.Schema, settings: FileSettings, workdir: Path
+    known: Profile,
+    columns: Sequence[str],
+    schema: pa.Schema,
+    settings: FileSettings,
+    workdir: Path,
+    rejects: list[RejectedRow] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The document's rows with exactly `columns`, in the types of `schema`; those that it lacks are NULL."""
+    """The document's rows with exactly `columns`, in the types of `schema`; those that it lacks are NULL.
+
+    Lines of CSV files that can't be read as rows go to `rejects`; without it the first is a DataError.
+    """
     part = known.part
     there = [name for name in columns if name in known.columns]
     match part.format, known.found:
         case "csv", CsvProfile() as found:
-            rows = csv.batches(part, found, there, schema, settings)
+            rows = csv.batches(part, found, there, schema, settings, rejects)
         case "excel", ExcelProfile() as sheet:
             rows = excel.batches(part, sheet, there, schema, settings, workdir)
         case "parquet", _:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from suiro.model.change import OP
+from suiro.model.receipt import Entered
 from suiro.model.selection import Deletes, WriteSpec
 from suiro.toolkit.files import storage
 from suiro.toolkit.files.formats import fitted
@@ -17,23 +18,6 @@ from suiro.toolkit.files.keyed import KeyTables, mask_of, numbered, rank, row_by
 
 Rows = Callable[[], Iterator[pa.RecordBatch]]
 Write = Callable[[pa.RecordBatch], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What became of staged rows; fields as in `Published`."""
-
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    superseded: int = 0
-    deleted: int = 0
-    removed: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Take in those of other rows."""
-        for name in Counts.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +35,7 @@ class Merge:
     workdir: Path
     memory: int
 
-    def into(self, write: Write) -> Counts:
+    def into(self, write: Write) -> Entered:
         """Write the merged rows: the old ones that stay in their order, then the new ones in theirs."""
         keys = KeyTables(self.workdir, self.memory)
         try:
@@ -167,14 +151,14 @@ class Merge:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _counts(self, keys: KeyTables, arrived: int, skipped: int) -> Counts:
+    def _counts(self, keys: KeyTables, arrived: int, skipped: int) -> Entered:
         winners = keys.number("SELECT count(*) FROM winner")
         deleted = keys.number("SELECT count(*) FROM winner WHERE del")
         there = keys.number("SELECT count(DISTINCT idx) FROM matched WHERE NOT del")
         equal = "FROM after a JOIN before b USING (idx) WHERE a.digest = b.digest"
         same = keys.number(f"SELECT count(DISTINCT a.idx) {equal}")
         doubles = keys.number("SELECT count(*) - count(DISTINCT idx) FROM matched WHERE NOT del")
-        return Counts(
+        return Entered(
             inserted=winners - deleted - there,
             updated=there - same,
             unchanged=same + skipped,

@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import ConfigError, VerificationFailed
+from suiro.model.receipt import Entered
 from suiro.model.schema import Table
 from suiro.model.selection import WriteMode
 from suiro.model.summary import EMPTY, Summary, summarise_batch
 from suiro.spi.context import Context
 from suiro.spi.destination import Staged
 from suiro.toolkit.files import formats, storage
-from suiro.toolkit.files.merge import Counts, Merge, without_existing
+from suiro.toolkit.files.merge import Merge, without_existing
 from suiro.toolkit.files.schemas import Note, read_note, write_note
 from suiro.toolkit.files.settings import FileSettings
 from suiro.toolkit.files.stages import SPOOL
@@ -56,7 +57,7 @@ class Builder:
 
     def __init__(self, tables: TableFiles, settings: FileSettings, context: Context, measuring: Measuring) -> None:
         self._tables, self._settings, self._context, self._measuring = tables, settings, context, measuring
-        self.counts = Counts()
+        self.counts = Entered()
         self.found = EMPTY
 
     def build(self, staged: Sequence[Staged], part: str) -> Next:

@@ -14,13 +14,15 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from suiro.model.change import Change, Checkpoint, Rows
+from suiro.model.change import Change, Checkpoint, Rejected, Rows
 from suiro.model.errors import ConfigError, DataError, SuiroError, TransientError
+from suiro.model.rejected import RejectedRow
 from suiro.model.schema import Position, ReadMode, Stream
 from suiro.spi.context import Context
 from suiro.spi.source import Read, Source
 from suiro.toolkit.files import formats, storage
 from suiro.toolkit.files.content import parts
+from suiro.toolkit.files.csv import CsvProfile
 from suiro.toolkit.files.formats import Profile
 from suiro.toolkit.files.listing import FileItem, Location, streams
 from suiro.toolkit.files.position import Carried
@@ -80,9 +82,12 @@ class FilesSource(Source[S]):
         if not pending:
             yield Checkpoint(position=carried.position())
         for number, item in enumerate(pending, 1):
-            for batch in self._rows(item, selection.columns, stream.schema):
+            wrong = list[RejectedRow]() if selection.rejects else None
+            for batch in self._rows(item, selection.columns, stream.schema, wrong):
                 self.context.check_cancelled()
                 yield Rows(stream=stream.name, data=batch)
+                yield from _rejected(stream.name, wrong)
+            yield from _rejected(stream.name, wrong)
             carried.add(item)
             carried.fold(items, pending[number:])
             yield Checkpoint(position=carried.position())
@@ -98,7 +103,11 @@ class FilesSource(Source[S]):
         for item in items:
             self.context.check_cancelled()
             try:
-                profiles += self._profiled(item)
+                found = self._profiled(item)
+                profiles += found
+                notes += [
+                    known.found.broken for known in found if isinstance(known.found, CsvProfile) and known.found.broken
+                ]
             except (DataError, ConfigError) as error:
                 if refuses:
                     raise
@@ -125,13 +134,15 @@ class FilesSource(Source[S]):
             self._profiles[item.path] = (item.stamp, known)
         return known
 
-    def _rows(self, item: FileItem, columns: tuple[str, ...], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _rows(
+        self, item: FileItem, columns: tuple[str, ...], schema: pa.Schema, rejects: list[RejectedRow] | None
+    ) -> Iterator[pa.RecordBatch]:
         wanted = pa.schema([schema.field(name) for name in columns])
         own = (self.config.file_name_column, self.config.modified_column)
         inner = [name for name in columns if name not in own]
         for known in self._profiled(item):
             with self._still(item):
-                for batch in formats.batches(known, inner, schema, self.config, self.context.workdir):
+                for batch in formats.batches(known, inner, schema, self.config, self.context.workdir, rejects):
                     yield self._complete(batch, known, wanted) if len(inner) < len(columns) else batch
 
     def _complete(self, batch: pa.RecordBatch, known: Profile, wanted: pa.Schema) -> pa.RecordBatch:
@@ -167,3 +178,10 @@ class FilesSource(Source[S]):
             raise TransientError(
                 f"{item.name} changed while it was read", hint="Run again when whoever writes it is done."
             )
+
+
+def _rejected(stream: str, wrong: list[RejectedRow] | None) -> Iterator[Rejected]:
+    """What couldn't be read since the last call."""
+    if wrong:
+        yield Rejected(stream, tuple(wrong))
+        wrong.clear()

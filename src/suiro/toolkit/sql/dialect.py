@@ -27,6 +27,11 @@ class Dialect:
     (-0.0 is not 0.0, 'a' is not 'A' whatever the collation, 1.0 is not 1.00 where the scale is kept).
     `as_key` wraps a column that rows are matched by. `keeps_equal` names the columns in which an UPDATE leaves the old
     value where the new one compares equal, though it isn't the same (0.0 stays 0.0 when set to -0.0).
+    `joins_to_change`: UPDATE and DELETE take a JOIN, and are fast with it alone; temporary tables are joined fast
+    where they have a key, and a DROP must call them TEMPORARY to stay in the transaction.
+    `moment` is the literal of a moment in UTC, given as `2024-05-06 07:08:09.123456+00:00`; `instant` makes a date, a
+    timestamp in UTC without zone, or one with, such a moment. `indexes_keys`: absent keys are found fast by an index
+    alone.
     """
 
     name: str  #: as sqlglot calls it
@@ -39,6 +44,10 @@ class Dialect:
     exactly: Callable[[pa.Field, str], str] = as_it_is
     as_key: Callable[[pa.Field, str], str] = as_it_is
     keeps_equal: Callable[[pa.Field], bool] = never
+    joins_to_change: bool = False
+    moment: Callable[[str], str] = lambda text: f"TIMESTAMP WITH TIME ZONE '{text}'"
+    instant: Callable[[pa.Field, str], str] = as_it_is
+    indexes_keys: bool = False
 
     def quote(self, name: str) -> str:
         """`name` as an identifier, whatever is in it."""

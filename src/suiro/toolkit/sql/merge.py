@@ -13,22 +13,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from suiro.model.change import OP
-from suiro.model.selection import Deletes
+from suiro.model.receipt import Entered
+from suiro.model.selection import DELETED_AT, Deletes
 from suiro.toolkit.sql.dialect import Dialect
 
 ARRIVAL = "_suiro_seq"
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What became of staged rows; fields as in `Published`."""
-
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    superseded: int = 0
-    deleted: int = 0
-    removed: int = 0
+Counts = Entered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +56,8 @@ class Merge(Entry):
 
     `order` is an expression over the stage table aliased s. `unique`: the table can't hold two rows with one key.
     `log`: the stage has `_op`. `decided` names the temporary table of decisions, `kept` that of rows to rewrite.
-    `others` are the table's columns that aren't staged: what they hold stays.
+    `others` are the table's columns that aren't staged: what they hold stays. `hint` is a condition on s and t that
+    rows with one key meet anyway, in words that let an index of the table be used.
     """
 
     key: tuple[str, ...]
@@ -74,6 +65,7 @@ class Merge(Entry):
     unique: bool
     kept: str = ""
     others: tuple[str, ...] = ()
+    hint: str = ""
     order: str | None = None
     deletes: Deletes = Deletes.SKIP
     log: bool = False
@@ -87,7 +79,6 @@ class Merge(Entry):
         same = " AND ".join([f"({self._equal(name)})" for name in self._values()] or ["1 = 1"])
         unseen = " OR ".join(self._unseen(name) for name in self._values() if self._is_unseen(name))
         there = f"t.{self.dialect.quote(self.key[0])}"
-        match = " AND ".join(self._compared(name, "=") for name in self.key)
         delete = f"WHEN s.{self.dialect.quote(OP)} = 'd' THEN 'd' " if self.log else ""
         if self.unique:
             rewrite = f"WHEN {unseen} THEN 'w' " if unseen else ""
@@ -101,10 +92,11 @@ class Merge(Entry):
                 f"WHEN min(CASE WHEN {same} THEN 1 ELSE 0 END) = 1 THEN 'n' {rewrite}ELSE 'u' END"
             )
             group = f" GROUP BY s.{ARRIVAL}" + (f", s.{self.dialect.quote(OP)}" if self.log else "")
+        keyed = f" (PRIMARY KEY ({ARRIVAL}))" if self.dialect.joins_to_change else ""
         return (
-            f"CREATE TEMPORARY TABLE {self.decided} AS SELECT s.{ARRIVAL} AS {ARRIVAL}, {what} AS _suiro_what, "
+            f"CREATE TEMPORARY TABLE {self.decided}{keyed} AS SELECT s.{ARRIVAL} AS {ARRIVAL}, {what} AS _suiro_what, "
             f"{count} AS _suiro_there FROM {self.stage} AS s JOIN ({self._last()}) AS l ON l.{ARRIVAL} = s.{ARRIVAL} "
-            f"LEFT JOIN {self.target} AS t ON {match}{group}"
+            f"LEFT JOIN {self.target} AS t ON {self._match()}{group}"
         )
 
     def decisions(self) -> str:
@@ -120,7 +112,9 @@ class Merge(Entry):
         found = []
         if "w" in decided and self.others:
             found.append(self._keep())
-        if {"d", "r", "w"} & set(decided):
+        if "d" in decided and self.deletes is Deletes.SOFT:
+            found.append(self._mark())
+        if self._goes() & set(decided):
             found.append(self._delete())
         if "u" in decided:
             found.append(self._update())
@@ -131,25 +125,51 @@ class Merge(Entry):
             found += [self._restore(), f"DROP TABLE {self.kept}"]
         return found
 
+    def forget(self) -> str:
+        """Drop the table of decisions."""
+        return f"DROP {'TEMPORARY ' if self.dialect.joins_to_change else ''}TABLE {self.decided}"
+
+    def _match(self) -> str:
+        """That a staged row s and a row t of the table have one key."""
+        return " AND ".join([*(self._compared(name, "=") for name in self.key), *([self.hint] if self.hint else [])])
+
+    def _goes(self) -> set[str]:
+        return {"r", "w"} if self.deletes is Deletes.SOFT else {"d", "r", "w"}
+
+    def _mark(self) -> str:
+        """Write into rows that a log says were deleted when that was; the first time stays."""
+        at = self.dialect.quote(DELETED_AT)
+        chosen = f"SELECT {self.dialect.columns([*self.key, DELETED_AT], 's.')} {self._chosen('d')}"
+        if self.dialect.joins_to_change:
+            joined = f"{self.target} AS t JOIN ({chosen}) AS s ON {self._match()}"
+            return f"UPDATE {joined} SET t.{at} = s.{at} WHERE t.{at} IS NULL"
+        return (
+            f"UPDATE {self.target} AS t SET {at} = s.{at} FROM ({chosen}) AS s WHERE {self._match()} AND t.{at} IS NULL"
+        )
+
     def _delete(self) -> str:
+        if self.dialect.joins_to_change:
+            chosen = f"SELECT {self.dialect.columns(self.key, 's.')} {self._chosen(*sorted(self._goes()))}"
+            return f"DELETE t FROM {self.target} AS t JOIN ({chosen}) AS s ON {self._match()}"
         matched = [self.dialect.as_key(self.schema.field(name), self.dialect.quote(name)) for name in self.key]
         found = ", ".join(self._matched("s", name) for name in self.key)
         keys = matched[0] if len(matched) == 1 else f"({', '.join(matched)})"
-        return f"DELETE FROM {self.target} WHERE {keys} IN (SELECT {found} {self._chosen('d', 'r', 'w')})"
+        return f"DELETE FROM {self.target} WHERE {keys} IN (SELECT {found} {self._chosen(*sorted(self._goes()))})"
 
     def _update(self) -> str:
         quote = self.dialect.quote
-        sets = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in self._values())
-        match = " AND ".join(self._compared(name, "=") for name in self.key)
         chosen = f"SELECT {self.dialect.columns(self.schema.names, 's.')} {self._chosen('u')}"
-        return f"UPDATE {self.target} AS t SET {sets} FROM ({chosen}) AS s WHERE {match}"
+        if self.dialect.joins_to_change:
+            sets = ", ".join(f"t.{quote(name)} = s.{quote(name)}" for name in self._values())
+            return f"UPDATE {self.target} AS t JOIN ({chosen}) AS s ON {self._match()} SET {sets}"
+        sets = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in self._values())
+        return f"UPDATE {self.target} AS t SET {sets} FROM ({chosen}) AS s WHERE {self._match()}"
 
     def _keep(self) -> str:
         """Complete rows, staged columns and others, of what an UPDATE would not write."""
         read = f"{self.dialect.columns(self.schema.names, 's.')}, {self.dialect.columns(self.others, 't.')}"
         chosen = f"SELECT {self.dialect.columns(self.schema.names, 's.')} {self._chosen('w')}"
-        match = " AND ".join(self._compared(name, "=") for name in self.key)
-        joined = f"FROM ({chosen}) AS s JOIN {self.target} AS t ON {match}"
+        joined = f"FROM ({chosen}) AS s JOIN {self.target} AS t ON {self._match()}"
         return f"CREATE TEMPORARY TABLE {self.kept} AS SELECT {read} {joined}"
 
     def _restore(self) -> str:
@@ -203,9 +223,9 @@ class Merge(Entry):
         return f"INSERT INTO {self.target} ({columns}) SELECT {read} {self._chosen(*what)}{self._in_order()}"
 
 
-def count(staged: int, skipped: int, decisions: Iterable[tuple[str, int, int | None]]) -> Counts:
+def count(staged: int, skipped: int, decisions: Iterable[tuple[str, int, int | None]]) -> Entered:
     """The account of a merge: `staged` rows in all, of which `skipped` are deletes passed over."""
-    counts = Counts(unchanged=skipped)
+    counts = Entered(unchanged=skipped)
     decided = 0
     for what, number, there in decisions:
         decided += number

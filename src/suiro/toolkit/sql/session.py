@@ -78,6 +78,10 @@ class Session(ABC):
         """Give columns wider types; values, constraints and what depends on the table stay. SchemaConflict if not."""
 
     @abstractmethod
+    def rekey(self, standing: Standing, key: tuple[str, ...]) -> None:
+        """Give a table that Suiro made another key; values and what depends on the table stay."""
+
+    @abstractmethod
     def begin(self) -> None:
         """Begin the transaction that excludes other writers."""
 

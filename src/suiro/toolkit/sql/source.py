@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from suiro.model.naming import split_name
 from suiro.model.schema import Position, ReadMode, Stream
 from suiro.model.selection import Selection
 from suiro.model.types import is_text
+from suiro.spi.context import Context
 from suiro.spi.powers import Queries
 from suiro.spi.source import C, Read, Source
 from suiro.toolkit.boundary import Boundary, decode
@@ -38,6 +40,20 @@ class SqlSource(Source[C], Queries):
     dialect: ClassVar[Dialect]
     text_cursors: ClassVar[bool] = False  #: text sorts by its bytes here, so a text column can be a cursor
 
+    def __init__(self, config: C, context: Context) -> None:
+        super().__init__(config, context)
+        self._queries: dict[str, str] = {}  #: by the name of the stream that was made of one
+
+    @property
+    def takes_ranges(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def sql_dialect(self) -> str:
+        """As the dialect is called."""
+        return self.dialect.name
+
     @abstractmethod
     def stream(self, sql: str, parameters: Parameters, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Run a SELECT and yield its rows in this schema, with memory bounded; lets go when it is closed early."""
@@ -45,6 +61,27 @@ class SqlSource(Source[C], Queries):
     def table(self, stream: Stream) -> str:
         """The stream as FROM names it."""
         return self.dialect.qualified(split_name(stream.name))
+
+    def relation(self, stream: Stream) -> str:
+        """The stream as FROM takes it: a table's name, or a query in parentheses."""
+        query = self._queries.get(stream.name)
+        return self.table(stream) if query is None else f"(\n{query}\n) AS q"
+
+    def sql_name(self, stream: Stream) -> str:
+        """As `table`; the default of the power `OffersQueries`."""
+        return self.table(stream)
+
+    def query_stream(self, sql: str, name: str, schema: pa.Schema) -> Stream:
+        """The stream of a query whose columns were found out: what `stream_of` ends with."""
+        self._queries[name] = sql
+        return Stream(
+            name=name,
+            schema=schema,
+            cursor_fields=tuple(n for n in cursor_fields(schema, frozenset()) if self.can_be_cursor(schema.field(n)))
+            if len(set(schema.names)) == len(schema.names)
+            else (),
+            read_modes=frozenset({ReadMode.FULL, ReadMode.INCREMENTAL}),
+        )
 
     def column(self, field: pa.Field) -> str:
         """The expression that gives a column's values as they travel."""
@@ -100,7 +137,7 @@ class SqlSource(Source[C], Queries):
     def _check_where(self, selection: Selection, where: str) -> None:
         check_condition(where, self.dialect)
         try:
-            sql = f"SELECT 1 FROM {self.table(selection.stream)} WHERE 1 = 0 AND {enclosed(where)}"
+            sql = f"SELECT 1 FROM {self.relation(selection.stream)} WHERE 1 = 0 AND {enclosed(where)}"
             for _ in self.query(sql):
                 pass
         except UserError as error:
@@ -112,13 +149,18 @@ class SqlSource(Source[C], Queries):
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, read: Read, since: Position | None) -> Iterator[Change]:
-        """Yield the rows, then one Checkpoint."""
+        """Yield the rows, then one Checkpoint; the same for each window of the cursor."""
         (selection,) = read.selections
         incremental = selection.read_mode is ReadMode.INCREMENTAL
         since = since if incremental and since else None
         boundary = None
         if selection.cursor_field is not None:
             boundary = Boundary(selection.cursor_field, since, deduplicate=incremental and selection.deduplicate)
+        for part in self._windows(selection, since):
+            yield from self._rows(part, since, boundary)
+            yield Checkpoint(boundary.position() if boundary else {})
+
+    def _rows(self, selection: Selection, since: Position | None, boundary: Boundary | None) -> Iterator[Rows]:
         sql, parameters, schema = self.select(selection, since)
         columns = list(selection.columns)
         with closing(self.stream(sql, parameters, schema)) as batches:  # type: ignore[type-var]
@@ -130,7 +172,32 @@ class SqlSource(Source[C], Queries):
                         kept = kept.select(columns)
                     if kept.num_rows or known:
                         yield Rows(selection.stream.name, kept, deduplicated=known)
-        yield Checkpoint(boundary.position() if boundary else {})
+
+    def _windows(self, selection: Selection, since: Position | None) -> Iterator[Selection]:
+        """The selection itself, or one for each window of its cursor, the first without a lower end of its own."""
+        if selection.window is None or selection.cursor_field is None:
+            yield selection
+            return
+        least, most = self._end(selection, since, "ASC"), self._end(selection, since, "DESC")
+        if least is None or most is None:
+            yield selection
+            return
+        start, stop = selection.start, later(least, selection.window, selection.cursor_field)
+        while stop is not None and stop <= most:
+            yield replace(selection, start=start, stop=stop)
+            start, stop = stop, later(stop, selection.window, selection.cursor_field)
+        yield replace(selection, start=start)
+
+    def _end(self, selection: Selection, since: Position | None, order: str) -> Any:
+        """The first cursor value of the rows in that order; None if there are none."""
+        name = selection.cursor_field
+        assert name is not None
+        sql, parameters, schema = self.select(replace(selection, columns=(name,)), since)
+        at = self.cursor(schema.field(name))
+        has = "AND" if " WHERE " in sql else "WHERE"
+        sql += f" {has} {self.dialect.quote(name)} IS NOT NULL ORDER BY {at} {order} LIMIT 1"
+        with closing(self.stream(sql, parameters, schema)) as batches:  # type: ignore[type-var]
+            return next((value.as_py() for batch in batches for value in batch.column(0)), None)
 
     def select(self, selection: Selection, since: Position | None) -> tuple[str, list[object], pa.Schema]:
         """The SELECT, its parameters, and the schema of its rows: the selection's, and the cursor if that lacks it."""
@@ -148,10 +215,27 @@ class SqlSource(Source[C], Queries):
             condition, bound = self._after(selection, since)
             conditions.append(condition)
             parameters += bound
-        sql = f"SELECT {', '.join(items)} FROM {self.table(selection.stream)}"
+        for condition, bound in self._range(selection, first=since is None):
+            conditions.append(condition)
+            parameters += bound
+        sql = f"SELECT {', '.join(items)} FROM {self.relation(selection.stream)}"
         if conditions:
             sql += f" WHERE {' AND '.join(conditions)}"
         return sql, parameters, pa.schema(fields)
+
+    def _range(self, selection: Selection, *, first: bool) -> Iterator[tuple[str, list[object]]]:
+        """The conditions that the selection's range makes; rows without a cursor value belong to its very beginning."""
+        if selection.cursor_field is None:
+            return
+        field = selection.stream.schema.field(selection.cursor_field)
+        at = self.cursor(field)
+        if selection.start is not None:
+            expression, bound = self.value(selection.start, field)
+            yield f"{at} >= {expression}", [bound]
+        if selection.stop is not None:
+            expression, bound = self.value(selection.stop, field)
+            nulls = f" OR {self.dialect.quote(field.name)} IS NULL" if first and selection.start is None else ""
+            yield f"({at} < {expression}{nulls})", [bound]
 
     def _after(self, selection: Selection, since: Position) -> tuple[str, list[object]]:
         assert selection.cursor_field is not None
@@ -202,6 +286,26 @@ def earlier(value: Any, look_back: timedelta | int | None, name: str) -> Any:
             return value - look_back
     raise ConfigError(
         f"the look-back window {look_back} doesn't suit the cursor {name}",
+        hint="Give a duration for dates and times, a number for numbers.",
+    )
+
+
+def later(value: Any, window: timedelta | int, name: str) -> Any:
+    """A cursor value and the window after it; None past the last day there is. ConfigError if they don't match."""
+    try:
+        match value, window:
+            case datetime(), timedelta():
+                return value + window
+            case date(), timedelta():
+                return value + max(window, timedelta(days=1))
+            case bool(), _:
+                pass
+            case int() | float() | Decimal(), int():
+                return value + window
+    except OverflowError:
+        return None
+    raise ConfigError(
+        f"the window {window} doesn't suit the cursor {name}",
         hint="Give a duration for dates and times, a number for numbers.",
     )
 

@@ -1,0 +1,202 @@
+"""Rejected rows: sifted out of what is carried, kept with their reasons, and carried again after a fix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from suiro.model.change import OP, SEQ, Rejected
+from suiro.model.errors import DataError
+from suiro.model.job import TaskKey
+from suiro.model.naming import join_name, split_name
+from suiro.model.rejected import REJECTED, SCHEMA, RejectedRow
+from suiro.model.schema import Table
+from suiro.model.selection import Deletes, WriteMode, WriteSpec
+
+Act = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, int]]
+MOST_KEPT = 1 << 16  #: characters of a row that are kept
+
+APPENDED = WriteSpec(mode=WriteMode.APPEND)
+TAKEN_BACK = WriteSpec(mode=WriteMode.MERGE, key=("id",), deletes=Deletes.HARD)
+_IDS = pa.schema([("id", pa.string()), (OP, pa.string())])
+
+
+def rejected_table(name: str) -> Table:
+    """The table of rejected rows that stands beside a table."""
+    return Table(name=join_name([*split_name(name)[:-1], REJECTED]), schema=SCHEMA)
+
+
+def ids_table(name: str) -> Table:
+    """The same table, as rows are taken out of it."""
+    return Table(name=rejected_table(name).name, schema=pa.schema([_IDS.field("id")]), primary_key=("id",))
+
+
+class Rejects:
+    """Rows of one task run that can't be carried; those of the load under way wait for its publish.
+
+    `hidden` names columns of the stream whose values are kept nowhere. `ids`: the rejected rows that a retry carries
+    again, in the order of its rows.
+    """
+
+    def __init__(
+        self,
+        key: TaskKey,
+        stream: str,
+        run: str,
+        *,
+        most: int | float,
+        number: int = 0,
+        hidden: frozenset[str] = frozenset(),
+        ids: Sequence[str] = (),
+    ) -> None:
+        self._key, self._stream, self._run, self._most, self._hidden = key, stream, run, most, hidden
+        self._ids, self._seen, self._again = ids, 0, set[str]()
+        self._waiting: list[dict[str, object]] = []
+        self.number = number  #: in all, those before included
+        self._first: str | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether rows may be rejected at all."""
+        return bool(self._most)
+
+    @property
+    def waiting(self) -> int:
+        """How many belong to the load under way."""
+        return len(self._waiting)
+
+    def sift(self, data: pa.RecordBatch, act: Act) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """What `act` makes of the rows that it takes, in their order; the others are rejected, each with its reason."""
+        try:
+            done = act(data)
+        except DataError as error:
+            if not self.taken:
+                raise
+            if data.num_rows == 1:
+                self._reject(RejectedRow(reason=error.message, column=error.column, row=self._text(data)))
+                self._seen += 1
+                return
+        else:
+            self._seen += data.num_rows
+            yield done
+            return
+        half = data.num_rows // 2
+        yield from self.sift(data.slice(0, half), act)
+        yield from self.sift(data.slice(half), act)
+
+    def unreadable(self, change: Rejected) -> None:
+        """Rows that the source could not read."""
+        for row in change.rows:
+            self._reject(row)
+
+    def check_share(self, read: int) -> None:
+        """DataError if too great a share of the rows read is rejected."""
+        if isinstance(self._most, float) and self.number > self._most * read:
+            raise self._too_many(f"{self.number:,} of {read:,} rows were rejected, more than {self._most:.2%}")
+
+    def batch(self) -> pa.RecordBatch:
+        """The rejected rows of the load under way, as their table takes them."""
+        columns = [pa.array([row[f.name] for row in self._waiting], f.type) for f in SCHEMA]
+        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+    def carried_again(self) -> pa.RecordBatch:
+        """The ids of rejected rows that a retry carried, as deletes."""
+        done = [id_ for id_ in self._ids[: self._seen] if id_ not in self._again]
+        return pa.RecordBatch.from_arrays([pa.array(done, pa.string()), pa.repeat("d", len(done))], schema=_IDS)
+
+    def published(self) -> None:
+        """The load under way is published, with its rejected rows."""
+        self._waiting = []
+
+    def _reject(self, row: RejectedRow) -> None:
+        self.number += 1
+        self._first = self._first or row.reason
+        if isinstance(self._most, int) and self.number > self._most:
+            raise self._too_many(f"{self.number:,} rows were rejected, more than the {self._most:,} allowed")
+        if self._ids:
+            self._again.add(self._ids[self._seen])
+            return
+        digest = hashlib.sha256(f"{self._run} {self._key.digest()} {self.number}".encode()).hexdigest()[:24]
+        self._waiting.append(
+            {
+                "id": digest,
+                "task": family(self._key),
+                "run": self._run,
+                "stream": self._stream,
+                "table_name": self._key.table,
+                "rejected_at": datetime.now(UTC),
+                "column_name": row.column,
+                "reason": row.reason,
+                "row": row.row,
+            }
+        )
+
+    def _too_many(self, said: str) -> DataError:
+        return DataError(
+            f"{said}; the first: {self._first}", hint="Correct the rows at the source, or allow more to be rejected."
+        )
+
+    def _text(self, row: pa.RecordBatch) -> str | None:
+        kept = [name for name in row.schema.names if name not in self._hidden and name not in (OP, SEQ)]
+        text = json.dumps({name: cell_text(row.column(name)) for name in kept}, ensure_ascii=False)
+        return text if len(text) <= MOST_KEPT else None
+
+
+def family(key: TaskKey) -> str:
+    """What the rejected rows of all runs of a task have in common: the digest of its key without the generation."""
+    return TaskKey(source=key.source, stream=key.stream, filter=key.filter, table=key.table).digest()
+
+
+# -- cells as text and back --------------------------------------------------------------------------------------------
+
+
+def cell_text(column: pa.Array) -> str | None:
+    """The one value of a column as text that `cell_array` reads back."""
+    plain = column.storage if isinstance(column, pa.ExtensionArray) else column
+    if not plain[0].is_valid:
+        return None
+    if _is_bytes(plain.type):
+        return bytes(plain[0].as_py()).hex()
+    if pa.types.is_nested(plain.type):
+        return json.dumps(plain[0].as_py(), ensure_ascii=False, default=str)
+    if not pa.types.is_temporal(plain.type):
+        return str(plain.cast(pa.string())[0].as_py())
+    count = f"#{plain.view(_counted(plain.type))[0].as_py()}"
+    try:
+        text = str(plain.cast(pa.string())[0].as_py())
+        return text if cell_array([text], plain.type).equals(plain) else count
+    except pa.ArrowInvalid:
+        return count
+
+
+def cell_array(texts: Sequence[str | None], type_: pa.DataType) -> pa.Array:
+    """Values from their texts. ArrowInvalid where one is none."""
+    inner = type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
+    if _is_bytes(inner):
+        plain = pa.array([None if text is None else bytes.fromhex(text) for text in texts], inner)
+    elif pa.types.is_nested(inner):
+        plain = pa.array([None if text is None else json.loads(text) for text in texts], inner)
+    elif pa.types.is_temporal(inner):
+        plain = pa.concat_arrays([_time(text, inner) for text in texts] or [pa.array([], inner)])
+    else:
+        plain = pa.array(list(texts), pa.string()).cast(inner)
+    return pa.ExtensionArray.from_storage(type_, plain) if isinstance(type_, pa.BaseExtensionType) else plain
+
+
+def _time(text: str | None, type_: pa.DataType) -> pa.Array:
+    """One moment, day or time: as people write it, or `#` and the count that Arrow keeps (infinities, far years)."""
+    if text is not None and text.startswith("#"):
+        return pa.array([int(text[1:])], _counted(type_)).view(type_)
+    return pa.array([text], pa.string()).cast(type_)
+
+
+def _counted(type_: pa.DataType) -> pa.DataType:
+    return pa.int32() if type_.bit_width == 32 else pa.int64()
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
