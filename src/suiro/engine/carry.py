@@ -77,9 +77,9 @@ class Attempt:
             self._account.notes.append(f"Run {self._claim.run} appended this before; nothing was done again.")
             return
         current = self._destination.inspect(self.plan.table)
+        self._check_table_key(current)
         table = self._wanted(self.plan.incoming, current)
         selection = self.plan.selection
-        self._check_table_key(current)
         if current is not None:
             self._account.notes += drifts(self.plan.incoming, current, table)
         self._account.casts = represented(selection.stream.schema, table, self.plan.mapping)
