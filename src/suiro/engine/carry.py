@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from suiro.engine.moments import Moments
 from suiro.engine.plan import Plan
 from suiro.engine.rejected import APPENDED, TAKEN_BACK, Rejects, family, ids_table, rejected_table
 from suiro.engine.retry import RetrySource
+from suiro.engine.summing import SourceSummary
 from suiro.engine.transform import RowFilter, Transform
 from suiro.engine.verify import Account, represented
 from suiro.model.change import Change, Checkpoint, Rejected, Rows, SchemaChange, Truncate
@@ -99,8 +99,9 @@ class Attempt:
     # -- rows through Arrow ------------------------------------------------------------------------------------------
 
     def _carry_rows(self, reads: list[Read], table: Table, since: Position | None, *, missing: bool) -> None:
-        summary = self._source_summary(reads, table)
-        self._begin(table, None if summary else self._account.level)
+        by_source = self._adds_up_itself(reads, table)
+        self._begin(table, None if by_source else self._account.level)
+        summary = self._source_summary(reads[0]) if by_source else None
         try:
             positions = [self._carry_read(read, since, by_loads=len(reads) == 1 and not summary) for read in reads]
             position = self._source.join(positions)
@@ -285,8 +286,7 @@ class Attempt:
         position: Position = {}
         counts = self._account.pending
         try:
-            summary = self._source_summary([read], table)
-            assert summary is not None
+            summary = self._source_summary(read)
             with Buffer(lambda: source.read_raw(read), _raw_size, AHEAD_BYTES, self._context) as pieces:
                 for piece in pieces:
                     if isinstance(piece, Checkpoint):
@@ -372,16 +372,18 @@ class Attempt:
     def _wanted(self, incoming: pa.Schema, current: Table | None) -> Table:
         return self.plan.wanted(incoming, current)
 
-    def _source_summary(self, reads: list[Read], table: Table) -> SourceSummary | None:
-        """The source's own summary, where all that it reads arrives as it is."""
+    def _adds_up_itself(self, reads: list[Read], table: Table) -> bool:
+        """Whether the source's own summary serves: all that it reads arrives as it is."""
         plan = self.plan
         whole = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
         whole = whole and not plan.own.names and not plan.keeps_position and not self._rejects.taken
         as_it_is = table.schema.types == plan.incoming.types and table.schema.names == plan.incoming.names
-        if not (whole and as_it_is and len(reads) == 1 and isinstance(self._source, Summarises)):
-            return None
+        return whole and as_it_is and len(reads) == 1 and isinstance(self._source, Summarises)
+
+    def _source_summary(self, read: Read) -> SourceSummary:
+        assert isinstance(self._source, Summarises)
         self._account.basis = Basis.SNAPSHOT
-        return SourceSummary(self._source, reads[0], plan, columns=self._account.level is Level.SUMS)
+        return SourceSummary(self._source, read, self.plan, columns=self._account.level is Level.SUMS)
 
     def _progress(self, rows: int | None, size: int, *, publishing: bool = False) -> None:
         stream, done = self.plan.selection.stream, self._account.done
@@ -395,34 +397,6 @@ class Attempt:
                 publishing=publishing,
             )
         )
-
-
-class SourceSummary:
-    """The source counts and adds up in a thread of its own while the rows are on their way."""
-
-    def __init__(self, source: Summarises, read: Read, plan: Plan, *, columns: bool) -> None:
-        self._found: Summary | BaseException | None = None
-        names = {name: source_name for source_name, name in plan.mapping.items()}
-        key = tuple(names[name] for name in plan.spec.key)
-
-        def work() -> None:
-            try:
-                found = source.summarise(read, columns=columns, key=key)
-                renamed = {plan.mapping[n]: column for n, column in found.columns.items() if n in plan.mapping}
-                self._found = Summary(rows=found.rows, columns=renamed)
-            except BaseException as error:  # noqa: BLE001  (raised again by `result`)
-                self._found = error
-
-        self._thread = threading.Thread(target=work, name="suiro-summary", daemon=True)
-        self._thread.start()
-
-    def result(self) -> Summary:
-        """Wait for the summary; raises what the source raised."""
-        self._thread.join()
-        if isinstance(self._found, BaseException):
-            raise self._found
-        assert self._found is not None
-        return self._found
 
 
 def _size(change: Change) -> int:
