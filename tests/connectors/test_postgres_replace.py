@@ -107,7 +107,7 @@ def test_a_table_that_something_depends_on_is_emptied_and_filled(source: Databas
     done = replaced(source)
     assert oid(source) == old, "it was swapped"
     assert source("SELECT * FROM t") == [(2, "b")]
-    assert named in done.notes[0]
+    assert any(named in note for note in done.notes)
 
 
 def test_a_table_that_suiro_did_not_make_is_never_swapped(source: Database) -> None:
@@ -116,7 +116,7 @@ def test_a_table_that_suiro_did_not_make_is_never_swapped(source: Database) -> N
     done = replaced(source)
     assert oid(source) == old
     assert source("SELECT * FROM t") == [(1, "a", "mine")]
-    assert "didn't make it" in done.notes[0]
+    assert any("didn't make it" in note for note in done.notes)
 
 
 def test_a_column_that_somebody_adds_while_rows_are_staged_is_kept(
@@ -132,7 +132,7 @@ def test_a_column_that_somebody_adds_while_rows_are_staged_is_kept(
     monkeypatch.setattr(PostgresDestination, "publish", publish)
     done = replaced(source)
     assert source("SELECT * FROM t") == [(1, "a", "kept")]
-    assert "changed while rows were staged" in done.notes[0]
+    assert any("changed while rows were staged" in note for note in done.notes)
 
 
 def test_truncate_can_be_asked_for(source: Database) -> None:

@@ -6,14 +6,16 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from suiro.app.connections import Connection, connection
+from suiro.app.mapping import MappedTask, Rules, mapped_task
 from suiro.app.statements import tasks_of_statements
 from suiro.engine.context import RunContext
-from suiro.engine.plan import plan_task
+from suiro.engine.mapped import MappedSource, carried_task, mapped_source
+from suiro.engine.plan import Plan, plan_task
 from suiro.engine.replicate import Systems, asked_source, replicate
 from suiro.engine.retry import RetrySource
 from suiro.model.errors import ConfigError
@@ -36,6 +38,7 @@ class Copy:
     exclude: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()  #: REPLICATE statements, instead of streams
     task: Task  #: the settings that all tasks share; its stream is none
+    mapping: Rules = field(default_factory=Rules)
     run: str | None = None
 
 
@@ -55,23 +58,38 @@ class Copying:
         """Carry every stream, one after the other; a task that fails leaves the others' results."""
         started = time.monotonic()
         with self.context as context:
-            tasks = tasks_of(self._copy, self._source, context)
             done: list[TaskRun] = []
-            for task in tasks:
-                done.append(
-                    replicate(task, _systems(self._source, self._destination, context, task), context, self._told)
-                )
+            for mapped in self._tasks(context):
+                done.append(carried(mapped.task, self._source, self._destination, context, self._told))
                 if context.cancelled:
                     break
         return Run(id=self.context.run, status=overall(done), seconds=time.monotonic() - started, tasks=tuple(done))
 
     def plan(self) -> list[dict[str, Any]]:
-        """What `run` would do, as plain data: nothing is read but schemas, and nothing is changed."""
+        """What `run` would do, as plain data: nothing is read but schemas, and nothing is changed in either system.
+
+        Names that are proposed are written into Suiro's home, so that they can be seen and edited before a run.
+        """
         with self.context as context:
-            return [
-                plan_of(task, self._source, self._destination, context)
-                for task in tasks_of(self._copy, self._source, context)
-            ]
+            return [plan_of(mapped, self._source, self._destination, context) for mapped in self._tasks(context)]
+
+    def _tasks(self, context: RunContext) -> list[MappedTask]:
+        tasks = tasks_of(self._copy, self._source, context)
+        return [mapped_task(task, self._copy.mapping, self._source, context) for task in tasks]
+
+
+def carried(task: Task, source: Connection, destination: Connection, context: RunContext, told: Told | None) -> TaskRun:
+    """Run one task; what its masks have cut is among the notes."""
+    opened: list[MappedSource] = []
+    done = replicate(carried_task(task), _systems(source, destination, context, task, opened), context, told)
+    cut: dict[str, int] = {}
+    for mapped in opened:
+        cut = {name: cut.get(name, 0) + mapped.cut.get(name, 0) for name in {**cut, **mapped.cut}}
+    again = " (rows that were read again after a lost connection are counted again)" if len(opened) > 1 else ""
+    notes = [
+        f"{n:,} values of {name} were cut to {task.masks[name].length} characters{again}." for name, n in cut.items()
+    ]
+    return replace(done, notes=(*done.notes, *notes))
 
 
 def tasks_of(copy: Copy, source: Connection, context: RunContext) -> list[Task]:
@@ -90,16 +108,17 @@ def tasks_of(copy: Copy, source: Connection, context: RunContext) -> list[Task]:
     return [replace(copy.task, stream=name) for name in chosen]
 
 
-def plan_of(task: Task, source: Connection, destination: Connection, context: RunContext) -> dict[str, Any]:
+def plan_of(mapped: MappedTask, source: Connection, destination: Connection, context: RunContext) -> dict[str, Any]:
     """One task's plan as plain data."""
+    task = mapped.task
     with ExitStack() as stack:
-        opened = stack.enter_context(closing(source.source(context)))
-        reader = asked_source(task, opened, context, stack)
         writer = stack.enter_context(closing(destination.destination(context)))
-        plan = plan_task(task, reader, writer.capabilities)
+        opened = stack.enter_context(closing(mapped_source(task, source.source(context), writer.capabilities, context)))
+        reader = asked_source(carried_task(task), opened, context, stack)
+        plan = plan_task(carried_task(task), reader, writer.capabilities)
         current = writer.inspect(plan.table)
-        table = plan.wanted(plan.incoming, current)
-    names = {name: source_name for source_name, name in plan.mapping.items()}
+        wrong = plan.misfits(current)
+        schema = plan.incoming if wrong else plan.wanted(plan.incoming, current).schema
     return {
         "stream": plan.selection.stream.name,
         **({} if task.query is None else query_plan(reader)),
@@ -109,23 +128,33 @@ def plan_of(task: Task, source: Connection, destination: Connection, context: Ru
         "write": plan.spec.mode.value,
         "key": list(plan.spec.key),
         "cursor": plan.selection.cursor_field,
-        "columns": [
-            {
-                "source": names.get(f.name),
-                "name": f.name,
-                "type": logical_type(f) or str(f.type),
-                "change": _change(f, current),
-            }
-            for f in table.schema
-        ],
+        "columns": _columns(plan, schema, current),
         "notes": list(plan.selection.stream.notes),
+        **({} if mapped.names_file is None else {"names_file": str(mapped.names_file)}),
+        **({"misfits": wrong} if task.existing else {}),
     }
+
+
+def _columns(plan: Plan, schema: Any, current: Table | None) -> list[dict[str, Any]]:
+    names = {name: source_name for source_name, name in plan.mapping.items()}
+    masks = plan.task.masks
+    return [
+        {
+            "source": names.get(field.name),
+            "name": field.name,
+            "type": logical_type(field) or str(field.type),
+            "change": _change(field, current),
+            **({"mask": str(masks[field.name])} if field.name in masks else {}),
+        }
+        for field in schema
+    ]
 
 
 def query_plan(source: Source[Any]) -> dict[str, Any]:
     """What of a query the source does, and what is left for DuckDB."""
     from suiro.engine.query.source import QuerySource
 
+    source = source.base if isinstance(source, MappedSource) else source
     assert isinstance(source, QuerySource)
     return {"pushed": source.pushed, "residual": source.residual}
 
@@ -148,10 +177,19 @@ def _change(field: Any, current: Table | None) -> str | None:
     return None if current.schema.field(at).type == field.type else "widened"
 
 
-def _systems(source: Connection, destination: Connection, context: RunContext, task: Task) -> Systems:
+def _systems(
+    source: Connection, destination: Connection, context: RunContext, task: Task, opened: list[MappedSource]
+) -> Systems:
+    """How to open both sides; the source as it is mapped, each one opened added to `opened`."""
+
     def reader() -> Source[Any]:
-        opened = source.source(context)
-        return RetrySource(opened, destination.source(context)) if task.retry else opened
+        kind = destination.connector.destination
+        found = source.source(context)
+        if kind is not None:
+            found = mapped_source(task, found, kind.capabilities, context)
+        if isinstance(found, MappedSource):
+            opened.append(found)
+        return RetrySource(found, destination.source(context)) if task.retry else found
 
     return Systems(
         source=reader,

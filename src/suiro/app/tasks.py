@@ -1,10 +1,12 @@
-"""Tasks as users write them: columns and windows in words."""
+"""Tasks as users write them: columns, types, masks and windows in words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from suiro.model.errors import ConfigError
+from suiro.model.masking import Mask, mask_of
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -17,6 +19,39 @@ def columns_of(text: str) -> dict[str, str]:
         if not source or len(name) > 1 or (name and not name[0]) or source in found:
             raise ConfigError(f"the columns {text!r} can't be read at {part!r}", hint="Write a,b=c: c is b's new name.")
         found[source] = name[0] if name else source
+    return found
+
+
+def names_of_columns(text: str) -> tuple[str, ...]:
+    """`a,b` as its names; a comma in a name is doubled. ConfigError where one is missing."""
+    found = tuple(part.strip() for part in _split(text, ","))
+    if not all(found):
+        raise ConfigError(f"the columns {text!r} can't be read", hint="Write a,b.")
+    return found
+
+
+def masks_of(text: str) -> dict[str, Mask]:
+    """`email=hash,phone=mask:4` by column; a comma or equals sign in a name is doubled. ConfigError otherwise."""
+    found: dict[str, Mask] = {}
+    for part in _split(text, ","):
+        name, *words = _split(part.strip(), "=")
+        if not name or len(words) != 1 or name in found:
+            raise ConfigError(
+                f"the masks {text!r} can't be read at {part!r}", hint="Write email=hash,phone=mask:4,name=null."
+            )
+        found[name] = mask_of(words[0])
+    return found
+
+
+def pairs_of(texts: Sequence[str], what: str) -> dict[str, str]:
+    """`name=text`, each, by name; an equals sign in a name is doubled. ConfigError where one can't be read."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name = _split(text, "=")[0]
+        rest = text[len(name.replace("=", "==")) + 1 :].strip()
+        if not name.strip() or not rest or name.strip() in found:
+            raise ConfigError(f"{what} {text!r} can't be read", hint=f"Write {what} as NAME=...: one for each column.")
+        found[name.strip()] = rest
     return found
 
 

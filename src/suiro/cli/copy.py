@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from suiro.app.mapping import mask_key_of, rules_of
 from suiro.app.runs import Copy, Copying
 from suiro.app.statements import statement_of
-from suiro.app.tasks import backfill_of, columns_of, most_of, window_of
+from suiro.app.tasks import backfill_of, columns_of, masks_of, most_of, names_of_columns, pairs_of, window_of
 from suiro.cli import options
 from suiro.cli.connections import Json
-from suiro.cli.output import print_json, print_pushed, print_run, print_table, progress, run_as_json
+from suiro.cli.output import print_fit, print_json, print_pushed, print_run, print_table, progress, run_as_json, said
 from suiro.model.errors import ConfigError
 from suiro.model.job import Drift, Task
+from suiro.model.naming import NamePolicy
 from suiro.model.receipt import Level
 from suiro.model.run import Run, Status
 from suiro.model.schema import ReadMode
-from suiro.model.selection import Deletes, Replace
+from suiro.model.selection import Deletes, Replace, Resync
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +49,15 @@ def copy(
     backfill: options.Backfill = None,
     resync: options.ResyncHow = None,
     columns: options.Columns = None,
+    drop: options.Drop = None,
+    set_: options.Set = None,
+    type_: options.Type = None,
+    mask: options.Masks = None,
+    mask_key: options.MaskKeyAt = None,
+    prefix: options.Prefix = "",
+    schema: options.SchemaName = None,
+    names: options.Names = NamePolicy.AS_IS,
+    existing: options.Existing = False,
     where: options.Where = None,
     limit: options.Limit = None,
     most_rejected: options.MostRejected = "0",
@@ -61,28 +73,12 @@ def copy(
     json: Json = False,
 ) -> None:
     """Copy streams of one system into tables of another, and prove that they arrived."""
-    if [bool(stream), all_, bool(sql)].count(True) != 1:
-        raise ConfigError(
-            "say which streams to copy",
-            hint="Give --stream NAME (several times if need be), --all, or --sql STATEMENT.",
-        )
-    if sql and (columns or where or exclude):
-        raise ConfigError(
-            "--columns, --where and --exclude have no place beside --sql", hint="Choose columns and rows in the SELECT."
-        )
-    task = Task(
-        stream="",
+    _check(stream, all_, sql, [columns, drop, where, exclude])
+    task = dataclasses.replace(
+        _reading(read, cursor, look_back, start, window, backfill, resync),
         table=table,
-        read=ReadMode(read),
         write=write,
         key=tuple(part.strip() for part in key.split(",")) if key else None,
-        cursor=cursor,
-        look_back=window_of(look_back) if look_back else None,
-        start=start,
-        window=window_of(window) if window else None,
-        backfill=backfill_of(backfill) if backfill else None,
-        resync=resync,
-        columns=columns_of(columns) if columns else {},
         where=where,
         limit=limit,
         most_rejected=most_of(most_rejected),
@@ -92,6 +88,7 @@ def copy(
         most_deleted=most_deleted,
         replace=replace,
         only_new_data=only_new_data,
+        existing=existing,
         verify=verify,
     )
     asked = Copy(
@@ -100,7 +97,8 @@ def copy(
         streams=tuple(stream or ()),
         exclude=tuple(exclude or ()),
         statements=tuple(statement_of(text) for text in sql or ()),
-        task=task,
+        task=_mapping(task, columns, drop, type_, mask, mask_key),
+        mapping=rules_of(pairs_of(set_ or (), "--set"), names, prefix, schema),
         run=run_id,
     )
     if plan:
@@ -109,11 +107,71 @@ def copy(
         _run(asked, json)
 
 
+def _check(stream: list[str] | None, all_: bool, sql: list[str] | None, beside: list[Any]) -> None:
+    if [bool(stream), all_, bool(sql)].count(True) != 1:
+        raise ConfigError(
+            "say which streams to copy",
+            hint="Give --stream NAME (several times if need be), --all, or --sql STATEMENT.",
+        )
+    if sql and any(beside):
+        raise ConfigError(
+            "--columns, --drop, --where and --exclude have no place beside --sql",
+            hint="Choose columns and rows in the SELECT.",
+        )
+
+
+def _reading(
+    read: str,
+    cursor: str | None,
+    look_back: str | None,
+    start: str | None,
+    window: str | None,
+    backfill: str | None,
+    resync: Resync | None,
+) -> Task:
+    """A task with what is said about reading."""
+    return Task(
+        stream="",
+        read=ReadMode(read),
+        cursor=cursor,
+        look_back=window_of(look_back) if look_back else None,
+        start=start,
+        window=window_of(window) if window else None,
+        backfill=backfill_of(backfill) if backfill else None,
+        resync=resync,
+    )
+
+
+def _mapping(
+    task: Task,
+    columns: str | None,
+    drop: str | None,
+    types: list[str] | None,
+    masks: str | None,
+    mask_key: str | None,
+) -> Task:
+    """The task with what is said about its columns."""
+    return dataclasses.replace(
+        task,
+        columns=columns_of(columns) if columns else {},
+        drop=names_of_columns(drop) if drop else (),
+        types=pairs_of(types or (), "--type"),
+        masks=masks_of(masks) if masks else {},
+        mask_key=mask_key_of(mask_key) if mask_key else None,
+    )
+
+
 def _plan(asked: Copy, json: bool) -> None:
     plans = Copying(asked).plan()
     if json:
         print_json(plans)
-        return
+    else:
+        _show_plans(plans)
+    if any(found.get("misfits") for found in plans):
+        sys.exit(1)
+
+
+def _show_plans(plans: list[dict[str, Any]]) -> None:
     for found in plans:
         key = f", key {', '.join(found['key'])}" if found["key"] else ""
         new = "" if found["exists"] else " (new)"
@@ -121,8 +179,9 @@ def _plan(asked: Copy, json: bool) -> None:
         print_pushed(found)
         print_table(
             ["source", "column", "type", ""],
-            [[c["source"] or "(Suiro)", c["name"], c["type"], c["change"] or ""] for c in found["columns"]],
+            [[c["source"] or "(Suiro)", c["name"], c["type"], said(c)] for c in found["columns"]],
         )
+        print_fit(found)
 
 
 def _run(asked: Copy, json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from suiro.model.job import Drift
+from suiro.model.naming import NamePolicy
 from suiro.model.receipt import Level
 from suiro.model.selection import Deletes, Replace, Resync, WriteMode
 
@@ -56,4 +57,31 @@ ReplaceHow = Annotated[Replace, typer.Option("--replace", help="How a table is r
 OnlyNewData = Annotated[bool, typer.Option(help="Replace only if the source has rows.")]
 Verify = Annotated[Level, typer.Option(help="How much the receipt compares.")]
 RunId = Annotated[str | None, typer.Option(help="Name the run; an append of that run happens once.")]
-Plan = Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Show what would be done, and change nothing.")]
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=SQL", help="A column computed by SQL or a constant; several times if need be."),
+]
+Type = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="NAME=TYPE", help='A column in another type: "amount=decimal(12,2)"; several times.'
+    ),
+]
+Drop = Annotated[str | None, typer.Option(help="Columns of the stream to leave out: a,b.")]
+Masks = Annotated[
+    str | None,
+    typer.Option("--mask", help="Columns to mask: email=hash,id=tokenise,phone=mask:4,name=null,note=truncate:200."),
+]
+MaskKeyAt = Annotated[
+    str | None, typer.Option("--mask-key", metavar="env:NAME|file:PATH", help="Where the key to hash and tokenise is.")
+]
+Prefix = Annotated[str, typer.Option(help="What table names begin with.")]
+SchemaName = Annotated[str | None, typer.Option("--schema", help="The schema that holds the tables.")]
+Names = Annotated[
+    NamePolicy, typer.Option("--names", help="Names as they are, in snake case, or in ASCII; --plan shows them.")
+]
+Existing = Annotated[
+    bool, typer.Option("--existing", help="The table is yours: it must fit, and is never altered or swapped.")
+]

@@ -82,6 +82,19 @@ def print_pushed(plan: dict[str, Any]) -> None:
         print(f"  then {plan['residual']}")
 
 
+def said(column: dict[str, Any]) -> str:
+    """What a plan does to a column: it is added or widened, its values are masked."""
+    return ", ".join(filter(None, [column["change"], f"masked: {column['mask']}" if "mask" in column else None]))
+
+
+def print_fit(plan: dict[str, Any]) -> None:
+    """Where the plan's names are kept, and what keeps the stream out of an existing table."""
+    if "names_file" in plan:
+        print(f"  names are kept in {plan['names_file']}; edit them there")
+    for sentence in plan.get("misfits", ()):
+        print(f"  doesn't fit: {sentence}")
+
+
 def print_error(error: SuiroError) -> None:
     """One sentence, and what to do."""
     tell(f"Error: {error.message}", "red")

@@ -80,7 +80,7 @@ class Attempt:
         self._check_table_key(current)
         table = self._wanted(self.plan.incoming, current)
         selection = self.plan.selection
-        if current is not None:
+        if current is not None and not self.plan.task.existing:
             self._account.notes += drifts(self.plan.incoming, current, table)
         self._account.casts = represented(selection.stream.schema, table, self.plan.mapping)
         since = self._since()

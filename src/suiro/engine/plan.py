@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from suiro.engine.evolve import incoming_schema, wanted_table
+from suiro.engine.fit import fitted_table, misfits
 from suiro.engine.query.head import select_of
 from suiro.engine.ranges import begun_anew, ranged, writes
 from suiro.model.errors import ConfigError
@@ -23,6 +24,7 @@ from suiro.model.selection import (
     VALID_FROM,
     VALID_TO,
     Deletes,
+    Replace,
     Resync,
     Selection,
     WriteMode,
@@ -66,7 +68,14 @@ class Plan:
     def wanted(self, incoming: pa.Schema, current: Table | None) -> Table:
         """The table as it shall be staged when these columns of the stream come; see `wanted_table`."""
         whole = pa.schema([*incoming, *self.own])
+        if self.task.existing:
+            return fitted_table(self.table, whole, self.constraint, current)
         return wanted_table(self.table, whole, self.constraint, current, self.task.drift)
+
+    def misfits(self, current: Table | None) -> list[str]:
+        """What keeps the stream out of a table that must stay as it is, a sentence each; empty for other tables."""
+        whole = pa.schema([*self.incoming, *self.own])
+        return misfits(self.table, whole, current) if self.task.existing else []
 
     @property
     def compares_keys(self) -> bool:
@@ -99,7 +108,7 @@ def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Pl
     if task.limit is not None and task.read is not ReadMode.FULL:
         raise ConfigError("a limit needs a full read", hint="Leave the limit out, or read in full.")
     cursor = _cursor(task, stream)
-    mapping = _mapping(task, stream, capabilities)
+    mapping = column_names(task, stream, capabilities)
     write = writes(task, _write_mode(task, stream))
     if write not in capabilities.write_modes:
         raise ConfigError(f"this destination doesn't write in mode {write}", hint=_modes(capabilities))
@@ -153,10 +162,9 @@ def task_key(plan: Plan, source_identity: str, run: str) -> TaskKey:
 
 
 def _filter(task: Task) -> str:
-    """The condition, and the query, which are both part of what makes a task the same task."""
-    if task.query is None:
-        return task.where or ""
-    return "\n".join([select_of(task.query), *([task.where] if task.where else [])])
+    """The condition, the query and the masks, which are all part of what makes a task the same task."""
+    asked = task.applied if task.query is None else select_of(task.query)
+    return "\n".join(part for part in (asked, task.where) if part)
 
 
 def _cursor(task: Task, stream: Stream) -> str | None:
@@ -172,11 +180,19 @@ def _cursor(task: Task, stream: Stream) -> str | None:
     return None
 
 
-def _mapping(task: Task, stream: Stream, capabilities: Capabilities) -> dict[str, str]:
-    unknown = [name for name in task.columns if name not in stream.schema.names]
+def column_names(task: Task, stream: Stream, capabilities: Capabilities) -> dict[str, str]:
+    """What the chosen columns of the stream are called in the table; ConfigError where the task's choice is none."""
+    unknown = [name for name in (*task.columns, *task.drop) if name not in stream.schema.names]
     if unknown:
         raise ConfigError(f"{stream.name} has no column {unknown[0]}", hint=_columns(stream))
-    chosen = {n: task.columns.get(n, n) for n in stream.schema.names if not task.columns or n in task.columns}
+    given = {name: called for name, called in task.columns.items() if name != called}
+    chosen = {
+        name: given.get(name) or task.names.get(name, name)
+        for name in stream.schema.names
+        if (not task.columns or name in task.columns) and name not in task.drop
+    }
+    if not chosen:
+        raise ConfigError(f"no column of {stream.name} is left", hint="Drop fewer of them.")
     doubled = [name for name in chosen.values() if list(chosen.values()).count(name) > 1]
     if doubled:
         raise ConfigError(f"two columns are to be called {doubled[0]}", hint="Give each its own name.")
@@ -230,7 +246,7 @@ def _spec(task: Task, write: WriteMode, key: tuple[str, ...], cursor: str | None
         moment=moment,
         most_deleted=task.most_deleted,
         deletes=task.deletes,
-        replace=task.replace,
+        replace=Replace.TRUNCATE if task.existing else task.replace,
         skip_existing=skip,
     )
 

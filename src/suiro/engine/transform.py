@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from suiro.engine.fit import exactly_cast
 from suiro.engine.moments import Moments
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import ConfigError, DataError
@@ -73,7 +74,7 @@ class Transform:
             return array
         inner = array.storage if isinstance(array, pa.ExtensionArray) else array
         try:
-            cast = inner.cast(storage(field.type), safe=True)
+            cast = exactly_cast(inner, storage(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"column {field.name}: a value of type {array.type} doesn't fit the table's {field.type}",

@@ -1,11 +1,25 @@
-"""Names of streams, tables and columns: dotted names with quotes, shortening, and collisions."""
+"""Names of streams, tables and columns: dotted names with quotes, policies, shortening, and collisions."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final
 
 from suiro.model.errors import ConfigError
+
+PROPOSED_BYTES: Final = 63  #: of UTF-8, at most, in a proposed name: every system takes that many
+
+
+class NamePolicy(StrEnum):
+    """How names of a source become names of a destination."""
+
+    AS_IS = "as_is"
+    SNAKE = "snake"  #: words in small letters with _ between them; letters of any script
+    ASCII = "ascii"  #: the same in ASCII, Japanese by its readings
 
 
 def join_name(parts: Sequence[str]) -> str:
@@ -77,3 +91,35 @@ def fit_names(names: Iterable[str], *, limit: int, fold_case: bool) -> dict[str,
         taken.add(short.lower() if fold_case else short)
         fitted[name] = short
     return fitted
+
+
+def snake_case(name: str) -> str:
+    """The words of a name in small letters with `_` between them: `LeadScore__c` gives `lead_score_c`.
+
+    Signs and spaces divide words, as capitals after small letters do; letters keep their script, wide ones become
+    plain. A digit in front gets a `_` before it. Empty where there are neither letters nor digits.
+    """
+    text = unicodedata.normalize("NFKC", name)
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
+    text = re.sub(r"[\W_]+", "_", text).strip("_").lower()
+    return f"_{text}" if text[:1].isdigit() else text
+
+
+def proposals(wanted: Mapping[str, str], taken: Mapping[str, str]) -> dict[str, str]:
+    """A name for each source name that has none in `taken`, from the `wanted` one: short, and like no other.
+
+    Names that differ by case alone are one. Of those that would collide the first keeps its form and others end in a
+    hash of the source name, as those do that are too long or empty: what comes later changes nothing before.
+    """
+    used = {name.lower() for name in taken.values()}
+    found: dict[str, str] = {}
+    for source, name in wanted.items():
+        if source in taken:
+            continue
+        short = shorten(name, PROPOSED_BYTES)
+        if not short or short.lower() in used:
+            suffix = "_" + hashlib.sha256(source.encode()).hexdigest()[:8]
+            short = name.encode()[: PROPOSED_BYTES - len(suffix)].decode("utf-8", errors="ignore") + suffix
+        used.add(short.lower())
+        found[source] = short
+    return found

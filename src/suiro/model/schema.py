@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pyarrow as pa
@@ -41,8 +41,14 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table in a destination. `name` is dotted and quoted where the destination has namespaces."""
+    """A table in a destination. `name` is dotted and quoted where the destination has namespaces.
+
+    As `inspect` found it, `required` are the columns that an insert must give a value (NOT NULL without a default), and
+    `generated` those that it can't (computed, or an identity that is always generated), in the schema or not.
+    """
 
     name: str
     schema: pa.Schema
     primary_key: tuple[str, ...] = ()
+    required: frozenset[str] = field(default=frozenset(), compare=False)
+    generated: frozenset[str] = field(default=frozenset(), compare=False)

@@ -148,7 +148,13 @@ def standing(db: duckdb.DuckDBPyConnection, schema: str, name: str) -> Standing:
     key = primary_key(ruled, table_comment(db, schema, name))
     return Standing(
         parts=(schema, name),
-        table=Table(name=join_name([name]), schema=pa.schema([c.field for c in there]), primary_key=key),
+        table=Table(
+            name=join_name([name]),
+            schema=pa.schema([c.field for c in there]),
+            primary_key=key,
+            required=frozenset(c.name for c in there if c.never_null and c.default is None and not c.generated),
+            generated=frozenset(c.name for c in there if c.generated),
+        ),
         types={c.name: _declared(c) for c in there},
         unique=tuple(frozenset(c.columns) for c in ruled if c.kind in ("PRIMARY KEY", "UNIQUE")),
         generated=frozenset(c.name for c in there if c.generated),

@@ -21,7 +21,6 @@ from suiro.connectors.postgres.tables import (
     column_definitions,
     find_relation,
     locate,
-    primary_key,
     quote,
 )
 from suiro.connectors.postgres.types import RESTORES, may_be_missing, sql_type
@@ -77,7 +76,7 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         schema, table = locate(name, self.config.schema_)
         with told(self.config, self.context, f"looking at {name}"):
             relation = find_relation(self._session, schema, table)
-            return None if relation is None else as_table(relation, name, primary_key(self._session, relation.oid))
+            return None if relation is None else as_table(self._session, relation, name)
 
     def claim(self, key: TaskKey, run: str) -> Claim:
         schema, table = locate(key.table, self.config.schema_)

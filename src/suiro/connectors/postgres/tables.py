@@ -75,10 +75,32 @@ def find_relation(session: Session, schema: str, name: str) -> Relation | None:
     return Relation(oid=row[0], schema=schema, name=name, kind=row[1], columns=columns)
 
 
-def as_table(relation: Relation, name: str, key: tuple[str, ...]) -> Table:
-    """The relation as a destination's table: generated columns are not for writing, so they are left out."""
+_REQUIRED = """
+SELECT attname FROM pg_attribute a WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND attnotnull
+  AND NOT atthasdef AND attidentity = '' AND NOT EXISTS (
+    SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typdefault IS NOT NULL)
+"""
+
+
+def as_table(session: Session, relation: Relation, name: str) -> Table:
+    """The relation as a destination's table: generated columns are not for writing, so they are left out.
+
+    ConfigError if it is no table.
+    """
+    if relation.kind not in "rp":
+        raise ConfigError(
+            f"{name} is no table but a {KINDS[relation.kind]}: rows can't be loaded into it",
+            hint="Choose another table name.",
+        )
     fields = [column.field() for column in relation.columns if not column.generated]
-    return Table(name=name, schema=pa.schema(fields), primary_key=key)
+    required = session.execute(_REQUIRED, (relation.oid,)).fetchall()
+    return Table(
+        name=name,
+        schema=pa.schema(fields),
+        primary_key=primary_key(session, relation.oid),
+        required=frozenset(str(row[0]) for row in required),
+        generated=frozenset(column.name for column in relation.columns if column.generated or column.identity_always),
+    )
 
 
 _KEYS = """

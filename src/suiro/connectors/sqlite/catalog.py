@@ -162,7 +162,13 @@ def standing(db: sqlite3.Connection, name: str) -> Standing:
     schema = pa.schema([target_field(c) for c in there])
     return Standing(
         parts=(name,),
-        table=Table(name=name, schema=schema, primary_key=primary_key(there)),
+        table=Table(
+            name=name,
+            schema=schema,
+            primary_key=primary_key(there),
+            required=frozenset(c.name for c in there if c.never_null and c.default is None and not c.generated),
+            generated=frozenset(c.name for c in there if c.generated),
+        ),
         types={c.name: c.declared for c in there},
         unique=_unique(db, name, there),
         generated=frozenset(c.name for c in there if c.generated),

@@ -10,6 +10,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,11 +77,7 @@ class EmbeddedSqlDestination(Destination[C]):
             return None
         with self._session(write=False) as session:
             standing = session.standing(parts)
-        return (
-            None
-            if standing is None
-            else Table(name=name, schema=standing.table.schema, primary_key=standing.table.primary_key)
-        )
+        return None if standing is None else replace(standing.table, name=name)
 
     def claim(self, key: TaskKey, run: str) -> Claim:
         """Take the task's lease beside the file, raise its epoch in the file, drop what older epochs staged."""
