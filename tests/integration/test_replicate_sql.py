@@ -425,3 +425,13 @@ def test_a_mistake_is_one_sentence_and_touches_nothing(
     answer = suiro("copy", _duckdb(request, tmp_path), "warehouse", *arguments)
     assert answer.code == 2 and said in " ".join(answer.err.split())
     assert not (suiro_home / "warehouse.duckdb").exists()
+
+
+@pytest.mark.parametrize("name", ["[nme]", '"nme"', "`nme`"])
+def test_a_name_that_is_none_is_no_text_in_sqlite_either(
+    request: pytest.FixtureRequest, tmp_path: Path, suiro: Callable[..., Said], name: str
+) -> None:
+    answer = suiro(
+        "copy", _sqlite(request, tmp_path), "warehouse", "--sql", f"REPLICATE t SELECT id, {name} FROM orders"
+    )
+    assert answer.code != 0 and "no such column" in answer.err

@@ -10,7 +10,9 @@ from suiro.model.place import QueryError, wrong_at
 
 Edit = tuple[int, int, str]  #: from, to, and what comes there
 
-_QUOTES: Final = {"mysql": "`"}  #: how a dialect quotes names; the others do it with "
+#: How a dialect quotes names; the others do it with ". SQLite takes "nmae" for a text where there is no such column.
+_QUOTES: Final = {"mysql": "`", "sqlite": "`"}
+_TEXT_FOR_NAMES: Final = frozenset({"sqlite"})  #: dialects in which "..." is quoted otherwise, so that it stays a name
 _BACKSLASHES: Final = frozenset({"mysql"})  #: in whose texts a backslash escapes
 _HASH_COMMENTS: Final = frozenset({"mysql"})
 _DOLLARS: Final = frozenset({"postgres", "duckdb"})
@@ -74,7 +76,11 @@ class _Scan:
         text, at, found = self._text.text, 0, list[Edit]()
         while at < len(text):
             two, one = text[at : at + 2], text[at]
-            if one in {"'", '"'}:
+            if one == '"' and self._dialect in _TEXT_FOR_NAMES:
+                end = self._quoted(at, one)
+                found.append((at, end, self._named(text[at + 1 : end - 1].replace('""', '"'))))
+                at = end
+            elif one in {"'", '"'}:
                 at = self._quoted(at, one)
             elif one == "`":
                 end = self._quoted(at, one)
