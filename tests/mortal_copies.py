@@ -94,7 +94,7 @@ class Copies:
 def serve() -> None:
     """The process's side."""
     orders_in, answers, trouble = sys.stdin.buffer, sys.stdout.buffer, Trouble()
-    hook(trouble.step, STEPS)
+    hook(trouble.step, (*STEPS, "pymysql.connections:Connection._execute_command"))
     with contextlib.suppress(EOFError):
         while True:
             pids = [_fork(trouble, order) for order in pickle.load(orders_in)]

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mariadb import MariaDBServer, database_of
 from mortal_copies import Copies, Order
 from servers import PostgresServer
 from suiro.model.schema import ReadMode
@@ -89,6 +90,22 @@ class PostgresTables:
             return [row[0] for row in connection.execute(asked).fetchall()]
 
 
+class MysqlTables:
+    """Looks into a MariaDB destination."""
+
+    def __init__(self, server: MariaDBServer) -> None:
+        self.server, self.url = server, server.create_database()
+
+    def rows(self, where: str = "") -> list[Row]:
+        return self._ask(f"SELECT {COLUMNS.replace(chr(34), '`')} FROM orders{where}")
+
+    def leftovers(self) -> list[str]:
+        return [name for (name,) in self._ask("SHOW TABLES") if name.startswith("_suiro_stage")]
+
+    def _ask(self, sql: str) -> list[Row]:
+        return self.server.execute(sql, database_of(self.url))
+
+
 class FileTables:
     """Looks into a destination of this machine: a DuckDB or SQLite file, or a folder of Parquet files."""
 
@@ -134,13 +151,19 @@ def expected(mode: str, there: list[Row], snapshots: list[list[Row]]) -> Counter
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", ["postgres", "postgres to postgres", "duckdb", "sqlite", "file"])
+@pytest.mark.parametrize("kind", ["postgres", "postgres to postgres", "duckdb", "sqlite", "file", "mysql"])
 def test_a_copy_broken_anywhere_and_repeated_carries_every_row_once(
-    kind: str, mode: str, copies: Copies, postgres: PostgresServer, tmp_path: Path
+    kind: str,
+    mode: str,
+    copies: Copies,
+    postgres: PostgresServer,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     if (kind, mode) == ("file", "history"):
         pytest.skip("files keep no histories")
     numbers = itertools.count()
+    mariadb: MariaDBServer | None = request.getfixturevalue("mariadb") if kind == "mysql" else None
 
     @settings(max_examples=max(5, settings().max_examples // 12), suppress_health_check=list(HealthCheck))
     @given(rounds=ROUNDS)
@@ -149,22 +172,33 @@ def test_a_copy_broken_anywhere_and_repeated_carries_every_row_once(
         folder.mkdir()
         url = postgres.create_database() if kind.startswith("postgres") else ""
         source = PostgresSource(url) if kind == "postgres to postgres" else SqliteSource(folder)
-        tables = PostgresTables(url) if url else FileTables(kind, folder / "out")
+        tables = tables_of(kind, url, folder, mariadb)
         try:
             broken_and_repeated(mode, rounds, source, tables, copies)
         finally:
             if url:
                 postgres.drop_database(url)
+            if mariadb is not None:
+                mariadb.drop_database(tables.url)
             shutil.rmtree(folder)
 
     carried()
+
+
+def tables_of(
+    kind: str, url: str, folder: Path, mariadb: MariaDBServer | None
+) -> PostgresTables | MysqlTables | FileTables:
+    """A destination that is empty."""
+    if mariadb is not None:
+        return MysqlTables(mariadb)
+    return PostgresTables(url) if url else FileTables(kind, folder / "out")
 
 
 def broken_and_repeated(
     mode: str,
     rounds: list[tuple[list[Row], list[tuple[str, int]]]],
     source: SqliteSource | PostgresSource,
-    tables: PostgresTables | FileTables,
+    tables: PostgresTables | MysqlTables | FileTables,
     copies: Copies,
 ) -> None:
     there: list[Row] = []

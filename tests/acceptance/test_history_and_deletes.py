@@ -12,13 +12,14 @@ import psycopg
 import pytest
 
 from copying import copied, copy
+from mariadb import MariaDBServer, database_of
 from suiro.model.run import Status
 from suiro.model.schema import ReadMode
 from suiro.model.selection import Deletes, WriteMode
 
 Rows = list[tuple[Any, ...]]
 LEADS = "CREATE TABLE leads (id int PRIMARY KEY, name text, changed timestamptz NOT NULL)"
-DESTINATIONS = ["postgres", "duckdb", "sqlite"]
+DESTINATIONS = ["postgres", "duckdb", "sqlite", "mariadb"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
                 return db.sql(sql).fetchall()
 
         return Place(f"duckdb:///{path}", look)
+    if request.param == "mariadb":
+        url = request.getfixturevalue("mariadb_url")
+        server: MariaDBServer = request.getfixturevalue("mariadb")
+        return Place(url, lambda sql: server.execute(sql, database_of(url)))
     import sqlite3
     from contextlib import closing
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from copying import copied, copy
+from mariadb import MariaDBServer, database_of
 from suiro.app.tasks import most_of
 from suiro.model.errors import ConfigError
 from suiro.model.job import Drift
@@ -33,7 +34,7 @@ class Place:
     ask: Callable[[str], Rows]
 
 
-@pytest.fixture(params=["postgres", "duckdb", "sqlite"])
+@pytest.fixture(params=["postgres", "duckdb", "sqlite", "mariadb"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "postgres":
         url = request.getfixturevalue("postgres_url")
@@ -44,6 +45,17 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
                 return found.fetchall() if found.description else []
 
         return Place(url, ask)
+    if request.param == "mariadb":
+        url = request.getfixturevalue("mariadb_url")
+        server: MariaDBServer = request.getfixturevalue("mariadb")
+
+        def say(sql: str) -> Rows:
+            quoted = server.connect(database_of(url), sql_mode="ANSI_QUOTES")  # names in double quotes, as elsewhere
+            with quoted as session, session.cursor() as cursor:
+                cursor.execute(sql)
+                return list(cursor.fetchall())
+
+        return Place(url, say)
     path = tmp_path / f"there.{request.param}"
 
     def look(sql: str) -> Rows:

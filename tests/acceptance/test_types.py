@@ -22,7 +22,7 @@ from type_cases import CASES, sql_type
 
 WRITES = bool(os.environ.get("SUIRO_WRITE_DOCS"))
 DOCS = Path(__file__).parents[2] / "docs" / "types.md"
-ROUTES = ("PostgreSQL, passing through", "PostgreSQL", "DuckDB", "SQLite", "Parquet")
+ROUTES = ("PostgreSQL, passing through", "PostgreSQL", "DuckDB", "SQLite", "MariaDB", "Parquet")
 
 
 _SPELLED = {
@@ -32,6 +32,7 @@ _SPELLED = {
 }
 #: types whose columns keep a whole table from passing through as binary COPY
 _NOT_ON_THE_WIRE = ("name", "mood[]", "oid", "pair")
+_REMARKS = {"PostgreSQL": ", through Arrow", "MariaDB": ", read with `tinyint1=boolean` and `time=clock`"}
 #: what a cast to text adds to, or takes from, what the type's own output says
 _PADDING = {"inet": "/(32|128)$", "character(5)": " +$"}
 
@@ -69,6 +70,7 @@ class World:
     source: str
     back: str
     folder: Path
+    mariadb: str
     columns: dict[str, str] = field(default_factory=dict)  #: case -> column
 
     def __post_init__(self) -> None:
@@ -94,6 +96,7 @@ class World:
         middle = {
             "DuckDB": [f"duckdb://{self.folder}/t.duckdb"],
             "SQLite": [f"sqlite://{self.folder}/t.db"],
+            "MariaDB": [f"{self.mariadb}?tinyint1=boolean&time=clock"],
             "Parquet": [f"file://{self.folder}/parquet/?format=parquet"],
         }
         return [self.source, *middle.get(route, []), self.back]
@@ -157,9 +160,9 @@ class World:
 
 
 @pytest.fixture
-def world(postgres: PostgresServer, tmp_path: Path) -> Iterator[World]:
+def world(postgres: PostgresServer, mariadb_url: str, tmp_path: Path) -> Iterator[World]:
     source, back = postgres.create_database(), postgres.create_database()  # the embedded 18 is built without XML
-    yield World(source=source, back=back, folder=tmp_path)
+    yield World(source=source, back=back, folder=tmp_path, mariadb=mariadb_url)
     postgres.drop_database(source)
     postgres.drop_database(back)
 
@@ -193,7 +196,7 @@ def written(outcomes: dict[str, list[Outcome]]) -> str:
     for route, found in outcomes.items():
         way = f"By way of {route} and back" if route in ROUTES[2:] else f"To {route}"
         lines += [
-            f"## {way}{', through Arrow' if route == 'PostgreSQL' else ''}",
+            f"## {way}{_REMARKS.get(route, '')}",
             "",
             "| type | outcome |",
             "|---|---|",

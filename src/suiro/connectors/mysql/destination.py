@@ -28,13 +28,18 @@ from suiro.model.errors import (
     VerificationFailed,
 )
 from suiro.model.job import TaskKey
+from suiro.model.receipt import Entered
 from suiro.model.schema import Position, Table
-from suiro.model.selection import Deletes, Replace, WriteMode, WriteSpec
+from suiro.model.selection import KEYED, Deletes, Replace, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary
 from suiro.spi.context import Context
 from suiro.spi.destination import Atomicity, Capabilities, Claim, Destination, Marker, Published, Stage, Staged
-from suiro.toolkit.sql.merge import Counts
 
+_SORTS = "max_sort_length = 4096"  #: bytes of a key that tell rows apart: more than an index holds
+_JOINS = (
+    "join_cache_level = 8, join_buffer_size = 8388608, join_buffer_space_limit = 67108864, "
+    "optimizer_switch = 'optimize_join_buffer_size=off'"
+)  #: MariaDB joins without an index by hashing, as MySQL does by itself; with room for more rows than it guesses
 _PATIENCE = 3  #: seconds a claim waits for the session of a process that has just died
 
 
@@ -46,12 +51,14 @@ class MysqlDestination(Destination[MysqlConfig]):
             WriteMode.APPEND: Atomicity.TRANSACTION,
             WriteMode.REPLACE: Atomicity.IN_TABLE,
             WriteMode.MERGE: Atomicity.TRANSACTION,
+            WriteMode.HISTORY: Atomicity.TRANSACTION,
         },
         max_identifier=64,
         folds_case=True,
         restores=RESTORES,
         stores=STORES,
-        deletes=frozenset({Deletes.SKIP, Deletes.HARD}),
+        deletes=frozenset(Deletes),
+        key_snapshots=True,
     )
 
     def __init__(self, config: MysqlConfig, context: Context) -> None:
@@ -96,10 +103,8 @@ class MysqlDestination(Destination[MysqlConfig]):
     def stage(
         self, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool = False, keys: bool = False
     ) -> Stage:
-        if keys:
-            raise InternalError("this destination takes no key snapshots, and says so")
-        place = self._place(table, spec, claim, alone=not truncates)
-        return MysqlStage(place, table, spec, claim, truncates=truncates)
+        place = self._place(table, spec, claim, alone=not truncates and not keys)
+        return MysqlStage(place, table, spec, claim, truncates=truncates, keys=keys)
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         if not staged:
@@ -110,20 +115,21 @@ class MysqlDestination(Destination[MysqlConfig]):
         stages = [self._find_stage(item) for item in staged]
         found = self._verify(staged, stages, expect)
         self._publishes += 1
-        entries = {name: self._entry(name, claim, staged, stages) for name, claim in claims.items()}
-        for entry in entries.values():
-            self._built += [(entry.home, f"{entry.label}_b"), (entry.home, entry.label)]
-            entry.prepare()
+        entries = {
+            name: self._entry(number, name, claim, staged, stages)
+            for number, (name, claim) in enumerate(claims.items(), start=1)
+        }
+        self._prepare(claims, entries)
         positions = {marker.key.digest(): marker.position for marker in markers}
         with self._announced(claims, entries, positions):
             self._enter(claims, entries, markers)
         self._put_in_place(claims, entries, markers)
         self._drop_stages(stages)
-        total = Counts()
+        total = Entered()
         for entry in entries.values():
-            _add(total, entry.counts)
+            total.add(entry.counts)
         notes = tuple(note for entry in entries.values() for note in entry.notes)
-        return Published(found=found, **_as_dict(total), notes=notes)
+        return Published(found=found, **total.as_dict(), notes=notes)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -135,7 +141,26 @@ class MysqlDestination(Destination[MysqlConfig]):
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
-    def _entry(self, name: str, claim: Claim, staged: Sequence[Staged], stages: Sequence[Standing]) -> TableEntry:
+    def _prepare(self, claims: dict[str, Claim], entries: dict[str, TableEntry]) -> None:
+        """Each task's own table first; a table beside one that isn't built apart is made in its place."""
+        for name in sorted(entries, key=lambda name: not self._is_own(claims[name], entries[name])):
+            entry, claim = entries[name], claims[name]
+            self._built += [(entry.home, f"{entry.label}_b"), (entry.home, entry.label)]
+            beside = not self._is_own(claim, entry)
+            entry.prepare(in_place=beside and claim.key.digest() not in self._digests_built(claims, entries))
+
+    def _is_own(self, claim: Claim, entry: TableEntry) -> bool:
+        """Whether it is the table that the claim is for, and no other beside it."""
+        return entry.parts == self._locate(claim.key.table)
+
+    def _digests_built(self, claims: dict[str, Claim], entries: dict[str, TableEntry]) -> set[str]:
+        """The tasks whose own table is built apart: their positions become true by the rename."""
+        built = {name for name, entry in entries.items() if entry.built is not None}
+        return {claims[name].key.digest() for name in built if self._is_own(claims[name], entries[name])}
+
+    def _entry(
+        self, number: int, name: str, claim: Claim, staged: Sequence[Staged], stages: Sequence[Standing]
+    ) -> TableEntry:
         pairs = zip(staged, stages, strict=True)
         parts = self._locate(name)
         return TableEntry(
@@ -144,7 +169,7 @@ class MysqlDestination(Destination[MysqlConfig]):
             parts=parts,
             segments=[Segment(staged=item, stage=stage) for item, stage in pairs if item.table.name == name],
             home=parts[0],
-            label=f"{_stage_prefix(claim.key)}{claim.epoch}_{self._publishes}",
+            label=f"{_stage_prefix(claim.key)}{claim.epoch}_{self._publishes}_{number}",
         )
 
     @contextmanager
@@ -153,13 +178,15 @@ class MysqlDestination(Destination[MysqlConfig]):
     ) -> Iterator[None]:
         """Announce what DDL is about to do; if what follows fails, take it back."""
         for name, entry in entries.items():
-            claim = claims[name]
             if entry.built is not None:
-                mark = self._mark(claim)
-                entry.mark(mark)
-                self._markers(claim).announce(claim, positions.get(claim.key.digest()), mark, [])
-            elif entry.added:
-                self._markers(claim).announce(claim, None, None, entry.added)
+                entry.mark(self._mark(claims[name]))
+        built = self._digests_built(claims, entries)
+        for digest, claim in {claim.key.digest(): claim for claim in claims.values()}.items():
+            added = [one for name, e in entries.items() if claims[name].key.digest() == digest for one in e.added]
+            if digest in built:
+                self._markers(claim).announce(claim, positions.get(digest), self._mark(claim), added)
+            elif added:
+                self._markers(claim).announce(claim, None, None, added)
         try:
             for entry in entries.values():
                 entry.alter()
@@ -180,7 +207,7 @@ class MysqlDestination(Destination[MysqlConfig]):
     def _enter(self, claims: dict[str, Claim], entries: dict[str, TableEntry], markers: Sequence[Marker]) -> None:
         """One transaction for the tables that stay, and their markers."""
         staying = {name: entry for name, entry in entries.items() if entry.built is None}
-        digests = {claims[name].key.digest() for name in entries if name not in staying}
+        digests = self._digests_built(claims, entries)
         moving = [marker for marker in markers if marker.key.digest() not in digests]
         if not staying and not moving:
             return
@@ -212,8 +239,9 @@ class MysqlDestination(Destination[MysqlConfig]):
             raise
         for name, entry in built.items():
             self._drop_old(claims[name], entry, olds[name])
+        digests = self._digests_built(claims, entries)
         for marker in markers:
-            if marker.key.digest() in {claims[name].key.digest() for name in built}:
+            if marker.key.digest() in digests:
                 self._markers_of(marker.key).move(marker)
 
     def _drop_old(self, claim: Claim, entry: TableEntry, old: str) -> None:
@@ -266,8 +294,9 @@ class MysqlDestination(Destination[MysqlConfig]):
     def _session(self) -> Session:
         if self._opened is None:
             self._opened = connect(self.config, self.context)
-            if self._opened.is_mariadb:  # joins without an index by hashing, as MySQL does by itself
-                self._opened.run("SET SESSION join_cache_level = 8")
+            self._opened.run(f"SET SESSION {_SORTS}")
+            if self._opened.is_mariadb:
+                self._opened.run(f"SET SESSION {_JOINS}")
         return self._opened
 
     def _take_lock(self, key: TaskKey, markers: Markers) -> None:
@@ -314,7 +343,7 @@ class MysqlDestination(Destination[MysqlConfig]):
             raise SchemaConflict(f"{table.name} would have no columns", hint="Choose at least one column.")
         column_types(list(table.schema), spec.key, flavor_of(self._session))  # refuses what has no type
         target = find(self._session, parts)
-        becomes = alone and self._stages == 0 and spec.mode is not WriteMode.MERGE
+        becomes = alone and self._stages == 0 and spec.mode not in KEYED
         if target is not None:
             becomes = becomes and spec.mode is WriteMode.REPLACE and spec.replace is Replace.AUTO
             becomes = becomes and target.kind == "table" and fits_as_it_is(target, list(table.schema))
@@ -335,12 +364,3 @@ class MysqlDestination(Destination[MysqlConfig]):
 
 def _stage_prefix(key: TaskKey) -> str:
     return f"{PREFIX}{key.digest()[:16]}_"
-
-
-def _add(total: Counts, more: Counts) -> None:
-    for name in _as_dict(more):
-        setattr(total, name, getattr(total, name) + getattr(more, name))
-
-
-def _as_dict(counts: Counts) -> dict[str, int]:
-    return {name: getattr(counts, name) for name in Counts.__slots__}

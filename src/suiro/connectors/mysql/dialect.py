@@ -19,6 +19,16 @@ def exactly(field: pa.Field, expression: str) -> str:
     return f"BINARY CONVERT({expression} USING utf8mb4)" if is_text(field.type) else expression
 
 
+def moment(text: str) -> str:
+    """A moment in UTC, as a DATETIME(6) holds it."""
+    return f"TIMESTAMP'{text.removesuffix('+00:00')}'"
+
+
+def instant(field: pa.Field, expression: str) -> str:
+    """A date or a time as such a moment; sessions run in UTC, so that TIMESTAMP reads as UTC too."""
+    return f"CAST({expression} AS DATETIME(6))"
+
+
 DIALECT = Dialect(
     name="mysql",
     type_name=type_name,
@@ -28,4 +38,6 @@ DIALECT = Dialect(
     same="<=>",
     exactly=exactly,
     joins_to_change=True,
+    moment=moment,
+    instant=instant,
 )

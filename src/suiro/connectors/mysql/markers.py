@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from suiro.connectors.mysql.session import Session
-from suiro.connectors.mysql.standing import find, quote
-from suiro.model.errors import Fenced, SuiroError
+from suiro.connectors.mysql.standing import Standing, UniqueKey, columns_sql, find, folded, quote
+from suiro.model.errors import DataError, Fenced, SuiroError
 from suiro.model.job import TaskKey
 from suiro.model.schema import Position
 from suiro.spi.destination import Claim, Marker
@@ -32,10 +33,11 @@ CREATE TABLE IF NOT EXISTS {table} (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """Columns that a publish adds to a table."""
+    """Columns that a publish adds to a table, and the unique keys that the table gives up for them."""
 
     parts: tuple[str, str]
     columns: tuple[str, ...]
+    keys: tuple[UniqueKey, ...] = ()
 
 
 class Markers:
@@ -76,10 +78,7 @@ class Markers:
             said = json.loads(announced)
             if standing is not None and said["position"] is not None and said["mark"] == standing.mark:
                 position = json.dumps(said["position"], ensure_ascii=False)
-            take_back(
-                self._session,
-                [Added(parts=(a["in"][0], a["in"][1]), columns=tuple(a["columns"])) for a in said["added"]],
-            )
+            take_back(self._session, [_as_added(one) for one in said["added"]])
         if standing is None:
             position = None
         execute(
@@ -104,7 +103,7 @@ class Markers:
         said = {
             "mark": mark,
             "position": None if position is None else dict(position),
-            "added": [{"in": list(one.parts), "columns": list(one.columns)} for one in added],
+            "added": [_as_json(one) for one in added],
         }
         changed = self._session.run(
             f"UPDATE {self._table} SET announced = %s WHERE task = %s AND epoch = %s",
@@ -130,13 +129,51 @@ class Markers:
 
 
 def take_back(session: Session, added: Sequence[Added]) -> None:
-    """Drop columns that a publish added for rows that didn't come; one that holds a value by now stays."""
+    """Drop columns that a publish added for rows that didn't come; one that holds a value by now stays.
+
+    When all go, the unique keys that were given up for them come back.
+    """
     for one in added:
         standing = find(session, one.parts)
-        for name in one.columns if standing is not None else ():
-            column = standing.column(name) if standing is not None else None
-            if column is None or len(standing.columns if standing is not None else ()) == 1:
-                continue
-            table = quote(*one.parts)
-            if not session.ask(f"SELECT 1 FROM {table} WHERE {quote(name)} IS NOT NULL LIMIT 1"):
-                session.run(f"ALTER TABLE {table} DROP COLUMN {quote(name)}")
+        if standing is None:
+            continue
+        idle = [
+            name for name in one.columns if standing.column(name) is not None and _is_empty(session, standing, name)
+        ]
+        if not idle or len(idle) == len(standing.columns):
+            continue
+        clauses = _without(standing, idle)
+        keys = [_restored(key) for key in one.keys] if len(idle) == len(one.columns) else []
+        alter = f"ALTER TABLE {quote(*one.parts)} "
+        try:
+            session.run(alter + ", ".join([*clauses, *keys]))
+        except DataError:  # rows have come from elsewhere that the old keys don't allow
+            if not keys:
+                raise
+            session.run(alter + ", ".join(clauses))
+
+
+def _is_empty(session: Session, standing: Standing, name: str) -> bool:
+    return not session.ask(f"SELECT 1 FROM {standing.sql} WHERE {quote(name)} IS NOT NULL LIMIT 1")
+
+
+def _without(standing: Standing, columns: Sequence[str]) -> list[str]:
+    """The clauses that drop columns, and first the unique keys that hold them."""
+    names = set(map(folded, columns))
+    keys = [key.name for key in standing.uniques if names & set(map(folded, key.columns))]
+    return [*(f"DROP INDEX {quote(name)}" for name in keys), *(f"DROP COLUMN {quote(name)}" for name in columns)]
+
+
+def _restored(key: UniqueKey) -> str:
+    return f"ADD {'PRIMARY KEY' if key.primary else f'UNIQUE KEY {quote(key.name)}'} ({columns_sql(key.columns)})"
+
+
+def _as_json(added: Added) -> dict[str, Any]:
+    keys = [{"name": key.name, "columns": list(key.columns)} for key in added.keys]
+    return {"in": list(added.parts), "columns": list(added.columns), "keys": keys}
+
+
+def _as_added(said: dict[str, Any]) -> Added:
+    """What `_as_json` made, or a release before keys were given up."""
+    keys = [UniqueKey(name=key["name"], columns=tuple(key["columns"])) for key in said.get("keys", [])]
+    return Added(parts=(said["in"][0], said["in"][1]), columns=tuple(said["columns"]), keys=tuple(keys))

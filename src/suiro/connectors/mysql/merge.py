@@ -86,7 +86,7 @@ def _decide(session: Session, staged: Staged, stage: Standing, target: Standing,
         key=spec.key,
         decided=quote(stage.parts[0], "_suiro_decided"),
         unique=unique,
-        hint=_hint(target, spec.key),
+        hint=hint(target, spec.key),
         order=f"s.{quote(by)}" if by else None,
         deletes=spec.deletes,
         log=logs,
@@ -109,7 +109,7 @@ def _decide(session: Session, staged: Staged, stage: Standing, target: Standing,
     return count(staged.rows, skipped, decided)
 
 
-def _hint(target: Standing, key: tuple[str, ...]) -> str:
+def hint(target: Standing, key: tuple[str, ...]) -> str:
     """Keys compared once more as the table's own collations do, so that its indexes are used."""
     found = []
     for name in key:

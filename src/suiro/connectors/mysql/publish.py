@@ -16,9 +16,10 @@ from suiro.connectors.mysql.exact import run_exactly
 from suiro.connectors.mysql.markers import Added
 from suiro.connectors.mysql.merge import merge
 from suiro.connectors.mysql.session import Session
-from suiro.connectors.mysql.stage import BECOMES, make_table, mark_table
+from suiro.connectors.mysql.stage import BECOMES, make_table, mark_table, version_key
 from suiro.connectors.mysql.standing import (
     Standing,
+    UniqueKey,
     columns_sql,
     dependents,
     find,
@@ -27,11 +28,12 @@ from suiro.connectors.mysql.standing import (
     quote,
     sees_triggers,
 )
+from suiro.connectors.mysql.versions import add_versions, given_up, keyed_anew, start, take_away
 from suiro.model.change import OP
 from suiro.model.errors import ConfigError, DataError, Fenced, SchemaConflict, SuiroError
-from suiro.model.selection import Replace, WriteMode
+from suiro.model.receipt import Entered
+from suiro.model.selection import VALID_FROM, Replace, WriteMode
 from suiro.spi.destination import Staged
-from suiro.toolkit.sql.merge import Counts
 
 _TRANSACTIONAL = frozenset({"innodb", "rocksdb", "tokudb", "ndbcluster"})
 
@@ -70,9 +72,11 @@ class TableEntry:
     label: str
     target: Standing | None = None
     built: tuple[str, str] | None = None
-    counts: Counts = field(default_factory=Counts)
+    counts: Entered = field(default_factory=Entered)
     notes: list[str] = field(default_factory=list)
     _alterations: list[Change] = field(default_factory=list)
+    _given_up: list[UniqueKey] = field(default_factory=list)
+    _starts: bool = False  #: the table becomes a history
 
     @property
     def first(self) -> Staged:
@@ -80,19 +84,34 @@ class TableEntry:
         return self.segments[0].staged
 
     @property
-    def added(self) -> list[Added]:
-        """The columns that the table gets."""
-        names = tuple(change.adds for change in self._alterations if change.adds)
-        return [Added(parts=self.parts, columns=names)] if names else []
+    def _key(self) -> tuple[str, ...]:
+        """The primary key of a table that is made."""
+        spec = self.first.spec
+        return version_key(spec.key) if spec.mode is WriteMode.HISTORY else spec.key
 
-    def prepare(self) -> None:
-        """Look at the table and decide the way; what is built apart is built. Readers see no change."""
+    @property
+    def added(self) -> list[Added]:
+        """The columns that the table gets, and the keys that it gives up for them."""
+        names = tuple(change.adds for change in self._alterations if change.adds)
+        return [Added(parts=self.parts, columns=names, keys=tuple(self._given_up))] if names else []
+
+    def prepare(self, *, in_place: bool) -> None:
+        """Look at the table and decide the way; what is built apart is built. Readers see no change.
+
+        `in_place`: where the table is missing it is made empty instead, to be filled with those that stay.
+        """
         self.target = find(self.session, self.parts)
+        if self.target is None and in_place and not self.first.keys:
+            make_table(self.session, self.parts, self.first.table, self._key, None)
+            self.target = self._found(self.parts)
         if self.target is not None and "table" not in self.target.kind:
             raise ConfigError(
                 f"{self.target.name} is a {self.target.kind}: rows can't be loaded into it",
                 hint="Choose another table name.",
             )
+        if self.target is None and self.first.keys:
+            self.counts.unchanged += self.first.rows
+            return
         if self.target is None or self._swaps(self.target):
             self._build()
             return
@@ -103,7 +122,11 @@ class TableEntry:
             )
         if self.first.spec.mode is WriteMode.MERGE:
             self._alterations += self._keyed(self.target)
+        if self.first.keys:
+            return
         self._alterations += self._changes(self.target)
+        if self.first.spec.mode is WriteMode.HISTORY:
+            self._become_history(self.target)
 
     def alter(self) -> None:
         """Let the table hold what comes. Commits at once."""
@@ -114,7 +137,10 @@ class TableEntry:
 
     def enter(self) -> None:
         """Enter the rows, in the transaction that the session is in."""
-        assert self.target is not None
+        if self.target is None:  # all that came is a key snapshot
+            return
+        if self._starts:
+            start(self.session, self.first, self.target)
         for number, segment in enumerate(self.segments):
             if number == 0 and segment.staged.spec.mode is WriteMode.REPLACE:
                 self._refill(segment)
@@ -158,7 +184,7 @@ class TableEntry:
             rest = self.segments[1:]
         else:
             self.built = (self.home, f"{self.label}_b")
-            make_table(self.session, self.built, first.staged.table, first.staged.spec.key, target)
+            make_table(self.session, self.built, first.staged.table, self._key, target)
             rest = self.segments
         for segment in rest:
             table = self._found(self.built)
@@ -195,6 +221,13 @@ class TableEntry:
         if self.session.ask(doubled) or self.session.ask(f"SELECT 1 FROM {target.sql} WHERE {empty} LIMIT 1"):
             return []
         return [Change(clause=f"ADD PRIMARY KEY ({columns_sql(key)})")]
+
+    def _become_history(self, target: Standing) -> None:
+        """Have the table hold several versions of a row. What is added is announced, so that it can be taken back."""
+        self._given_up = given_up(self.session, self.first, target)
+        self._starts = target.column(VALID_FROM) is None
+        if self._starts:
+            self._alterations += keyed_anew(target, self.first.spec.key, self._given_up)
 
     def _changes(self, target: Standing) -> list[Change]:
         found: dict[str, Change] = {}
@@ -271,10 +304,12 @@ class TableEntry:
         if segment.staged.truncates:
             self.counts.removed += self._count(table.parts)
             self.session.run(f"DELETE FROM {table.sql}", doing=f"emptying {table.name}")
-        if spec.mode is WriteMode.MERGE:
-            found = merge(self.session, segment.staged, segment.stage, table)
-            for name in Counts.__slots__:
-                setattr(self.counts, name, getattr(self.counts, name) + getattr(found, name))
+        if segment.staged.keys:
+            self.counts.add(take_away(self.session, segment.staged, segment.stage, table))
+        elif spec.mode is WriteMode.MERGE:
+            self.counts.add(merge(self.session, segment.staged, segment.stage, table))
+        elif spec.mode is WriteMode.HISTORY:
+            self.counts.add(add_versions(self.session, segment.staged, segment.stage, table))
         else:
             self._insert(segment, table, skip=spec.skip_existing)
 

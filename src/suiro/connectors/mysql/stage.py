@@ -18,7 +18,7 @@ from suiro.connectors.mysql.standing import Standing, columns_sql, find, marked,
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import DataError, TransientError
 from suiro.model.schema import Table
-from suiro.model.selection import WriteMode, WriteSpec
+from suiro.model.selection import KEYED, VALID_FROM, WriteMode, WriteSpec
 from suiro.model.types import common_field, logical_type
 from suiro.spi.context import Context
 from suiro.spi.destination import Claim, Stage, Staged
@@ -63,6 +63,11 @@ class Place:
     def drop(self) -> None:
         """Drop the table, if it is there."""
         self.session.run(f"DROP TABLE IF EXISTS {quote(*self.parts)}", doing="dropping a staging table")
+
+
+def version_key(key: Sequence[str]) -> tuple[str, ...]:
+    """What identifies one version of a row in a history."""
+    return (*key, VALID_FROM)
 
 
 def make_table(
@@ -110,9 +115,11 @@ def fits_as_it_is(table: Standing, fields: Sequence[pa.Field]) -> bool:
 class MysqlStage(Stage):
     """Rows go into the staging table as they come; they are durable once sealed."""
 
-    def __init__(self, place: Place, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool) -> None:
+    def __init__(
+        self, place: Place, table: Table, spec: WriteSpec, claim: Claim, *, truncates: bool, keys: bool
+    ) -> None:
         self._place, self._table, self._spec, self._claim = place, table, spec, claim
-        self._truncates = truncates
+        self._truncates, self._keys = truncates, keys
         self._loader: Loader | None = None
         self._fields: list[pa.Field] = []
         self._rows = 0
@@ -129,7 +136,7 @@ class MysqlStage(Stage):
                     f"rows have NULL in the key column {name}",
                     hint="A key must identify every row: choose other key columns, or filter those rows out.",
                 )
-        if self._spec.mode is WriteMode.MERGE:
+        if self._spec.mode in KEYED:
             arrival = pa.array(np.arange(self._rows, self._rows + data.num_rows, dtype=np.int64))
             data = pa.RecordBatch.from_arrays([*data.columns, arrival], schema=pa.schema(self._fields))
         loader.write(data)
@@ -145,6 +152,7 @@ class MysqlStage(Stage):
             location=self._place.name,
             rows=self._rows,
             truncates=self._truncates,
+            keys=self._keys,
         )
 
     def abort(self) -> None:
@@ -157,9 +165,10 @@ class MysqlStage(Stage):
 
     def _begin(self, schema: pa.Schema) -> Loader:
         place, extra = self._place, [schema.field(name) for name in (OP, SEQ) if name in schema.names]
-        if self._spec.mode is WriteMode.MERGE:
+        if self._spec.mode in KEYED:
             extra.append(pa.field(ARRIVAL, pa.int64()))
-        place.create(self._table, extra, self._spec.key)
+        versions = self._spec.mode is WriteMode.HISTORY and not self._keys
+        place.create(self._table, extra, version_key(self._spec.key) if versions else self._spec.key)
         self._fields = [*self._table.schema, *extra]
         self._loader = Loader(place.config, place.context, quote(*place.parts), self._fields)
         return self._loader

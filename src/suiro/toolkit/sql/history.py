@@ -36,6 +36,7 @@ class History(Entry):
     deletes: Deletes = Deletes.SKIP
     log: bool = False
     hint: str = ""  #: as in `Merge`
+    indexable: bool = True  #: the key's columns can be indexed as they are, in the table and in the stage
 
     def decide(self) -> str:
         """Make the table of decisions: for each moment of each staged key what is so then, and until when.
@@ -46,11 +47,14 @@ class History(Entry):
         lasts = (
             f"LEAD({_AT}) OVER (PARTITION BY {self._part()}, CASE WHEN {_WHAT} = 'n' THEN 1 ELSE 0 END ORDER BY {_AT})"
         )
-        names = ", ".join(self._names())
+        names, indexes = ", ".join(self._names()), ""
+        if self.dialect.joins_to_change:
+            keyed = f", INDEX ({names}, {_AT})" if self.indexable else ""
+            indexes = f" (INDEX ({ARRIVAL}){keyed})"
         until = f"CASE WHEN {_WHAT} = 'd' THEN {_AT} WHEN {_WHAT} <> 'n' THEN {lasts} END"
         return (
-            f"CREATE TEMPORARY TABLE {self.decided} AS WITH known AS ({self._known()}), ranked AS ({self._ranked()}), "
-            f"seen AS ({self._seen()}), judged AS ({self._judged()}) "
+            f"CREATE TEMPORARY TABLE {self.decided}{indexes} AS WITH known AS ({self._known()}), "
+            f"ranked AS ({self._ranked()}), seen AS ({self._seen()}), judged AS ({self._judged()}) "
             f"SELECT {names}, {_AT}, {ARRIVAL}, {_TWIN}, {_WHAT}, {until} AS {_UNTIL} FROM judged"
         )
 
@@ -140,17 +144,13 @@ class History(Entry):
             f"WHEN v._suiro_there_before = 1 AND v._suiro_staged_before = 1 AND {staged} THEN 'n' "
             f"WHEN v._suiro_there_before = 1 AND v._suiro_staged_before = 0 AND {standing} THEN 'n' ELSE 'i' END"
         )
-        keys = " AND ".join(
-            f"{self._matched('t', k)} = {self.dialect.as_key(self.schema.field(k), f'v.{n}')}"
-            for k, n in zip(self.key, self._names(), strict=True)
-        )
         moment = f"CASE WHEN v.{_TWIN} = 1 THEN v.{_AT} ELSE v.{_AT}_before END"
         return (
             f"SELECT {', '.join(f'v.{n} AS {n}' for n in self._names())}, v.{_AT} AS {_AT}, v.{ARRIVAL} AS {ARRIVAL}, "
             f"v.{_TWIN} AS {_TWIN}, {what} AS {_WHAT} FROM seen AS v "
             f"LEFT JOIN {self.stage} AS s ON s.{ARRIVAL} = v.{ARRIVAL} "
             f"LEFT JOIN {self.stage} AS p ON p.{ARRIVAL} = v.{ARRIVAL}_before "
-            f"LEFT JOIN {self.target} AS t ON v._suiro_staged = 1 AND {keys} "
+            f"LEFT JOIN {self.target} AS t ON v._suiro_staged = 1 AND {self._match()} "
             f"AND t.{self.dialect.quote(VALID_FROM)} = {moment}"
         )
 
