@@ -12,7 +12,8 @@ import profiles
 import report
 from arena import ROOT, Arena, tell
 from candidates import versions
-from routes import ROUTES, chosen
+from mariadb_side import why_no_mariadb
+from routes import ROUTES, Route, chosen
 from runner import Options, run_route
 
 
@@ -45,17 +46,19 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the benchmark and write the report; its Markdown goes to stdout too."""
     asked = arguments()
-    routes = chosen(asked.only)
+    routes = _possible(chosen(asked.only), asked)
     options = Options(repeat=asked.repeat, peers=asked.peers, skip=tuple(asked.skip), timeout=asked.timeout)
     about = _about(asked)
     outcomes = []
     with Arena(asked.rows) as arena:
         with arena.source() as session:
-            about["postgres"] = session.info.parameter_status("server_version")
+            about["servers"] = [f"PostgreSQL {session.info.parameter_status('server_version')}"]
         for route in routes:
             outcomes.append(run_route(arena, route, options))
             if asked.profile:
                 about["profiles"][route.name] = profiles.profile(arena, route, options)
+        if arena.mariadb_version:
+            about["servers"].append(f"MariaDB {arena.mariadb_version}")
     about["load_average_at_end"] = [round(load, 2) for load in os.getloadavg()]
     page = report.as_markdown(outcomes, about)
     asked.results.mkdir(parents=True, exist_ok=True)
@@ -66,6 +69,18 @@ def main() -> None:
         report.document(ROOT / "docs/performance.md", outcomes, about)
     print(page)
     tell(f"written: {name}.json and {name}.md in {asked.results}")
+
+
+def _possible(routes: tuple[Route, ...], asked: argparse.Namespace) -> tuple[Route, ...]:
+    """Those that this machine has the servers for. SystemExit if one that can't be measured was asked for."""
+    lacking = why_no_mariadb()
+    if not lacking or not any(route.way.is_of_mariadb for route in routes):
+        return routes
+    if asked.only:
+        raise SystemExit(lacking)
+    left = tuple(route for route in routes if not route.way.is_of_mariadb)
+    tell(f"left out: {', '.join(route.name for route in routes if route not in left)}; {lacking}")
+    return left
 
 
 def _about(asked: argparse.Namespace) -> dict[str, Any]:

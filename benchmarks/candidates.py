@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from arena import ROOT, Place
+from limits import Limits, shell
 from routes import Route, Way
 
 LIMIT = "limit"
@@ -52,54 +53,27 @@ def candidates(route: Route, psql: Path, *, peers: bool) -> list[Candidate]:
 
 
 def _limit(route: Route, psql: Path) -> Candidate:
-    name = route.table.name
-    columns = ", ".join(column for column, _ in route.table.columns)
-    updates = ", ".join(f"{column} = excluded.{column}" for column, _ in route.table.columns)
-
-    def talk(address: str, *statements: str) -> str:
-        return shlex.join([str(psql), "-Xq", "-v", "ON_ERROR_STOP=1", address, *(f"-c{part}" for part in statements)])
-
-    def binary_out(place: Place, condition: str = "") -> str:
-        query = f"SELECT {columns} FROM public.{name}{condition}"
-        return talk(place.source, f"COPY ({query}) TO STDOUT (FORMAT binary)")
-
-    def binary_in(place: Place) -> str:
-        return talk(place.target, f"COPY public.{name} FROM STDIN (FORMAT binary)")
-
-    def copy(place: Place, since: datetime) -> list[str]:
-        return _shell(f"{binary_out(place)} | {binary_in(place)}")
-
-    def to_file(place: Place, since: datetime) -> list[str]:
-        return _shell(f"{binary_out(place)} > {shlex.quote(str(place.output() / name))}.copy")
-
-    def from_csv(place: Place, since: datetime) -> list[str]:
-        load = talk(place.target, f"COPY public.{name} FROM STDIN (FORMAT csv, HEADER)")
-        return _shell(f"gunzip -c {shlex.quote(str(place.csv))} | {load}")
-
-    def merge(place: Place, since: datetime) -> list[str]:
-        changed = binary_out(place, f" WHERE {route.table.cursor} > '{since.isoformat()}'")
-        load = talk(
-            place.target,
-            f"CREATE TEMPORARY TABLE changed (LIKE public.{name})",
-            "COPY changed FROM STDIN (FORMAT binary)",
-            f"INSERT INTO public.{name} SELECT * FROM changed "
-            f"ON CONFLICT ({', '.join(route.table.key)}) DO UPDATE SET {updates}",
-        )
-        return _shell(f"{changed} | {load}")
-
+    limits = Limits(table=route.table, psql=psql)
     match route.way:
         case Way.TABLE_TO_TABLE:
-            return Candidate(name=LIMIT, command=copy, needs_table=True)
+            return Candidate(name=LIMIT, command=limits.copy, needs_table=True)
         case Way.TABLE_TO_PARQUET:
-            return Candidate(name=LIMIT, command=to_file)
+            return Candidate(name=LIMIT, command=limits.to_file)
         case Way.CSV_TO_TABLE:
-            return Candidate(name=LIMIT, command=from_csv, needs_table=True)
+            return Candidate(name=LIMIT, command=limits.from_csv, needs_table=True)
         case Way.CHANGES_TO_TABLE:
-            return Candidate(name=LIMIT, command=merge, first=copy, told_since=True, needs_table=True, needs_key=True)
-
-
-def _shell(script: str) -> list[str]:
-    return ["bash", "-c", f"set -o pipefail; {script}"]
+            return Candidate(
+                name=LIMIT,
+                command=limits.merge,
+                first=limits.copy,
+                told_since=True,
+                needs_table=True,
+                needs_key=True,
+            )
+        case Way.MARIADB_TO_TABLE:
+            return Candidate(name=LIMIT, command=limits.from_mariadb, needs_table=True)
+        case Way.TABLE_TO_MARIADB:
+            return Candidate(name=LIMIT, command=limits.to_mariadb, needs_table=True)
 
 
 # --- Suiro ------------------------------------------------------------------------------------------------------------
@@ -116,6 +90,10 @@ def suiro_command(route: Route, place: Place) -> list[str]:
             command += [place.source, f"file://{place.output()}/?format=parquet", "--stream", f"public.{name}"]
         case Way.TABLE_TO_TABLE | Way.CHANGES_TO_TABLE:
             command += [place.source, place.target, "--stream", f"public.{name}"]
+        case Way.MARIADB_TO_TABLE:
+            command += [f"{place.source}?sslmode=disable", place.target, "--stream", name]
+        case Way.TABLE_TO_MARIADB:
+            command += [place.source, f"{place.target}?sslmode=disable", "--stream", f"public.{name}"]
     return [*command, *route.options, "--json"]
 
 
@@ -125,6 +103,17 @@ def _suiro(route: Route) -> Candidate:
 
 
 # --- the peers --------------------------------------------------------------------------------------------------------
+
+
+def _plain(address: str) -> str:
+    """The address with the option that keeps a program in Go from trying TLS."""
+    return f"{address}?{'sslmode=disable' if address.startswith('postgresql:') else 'tls=false'}"
+
+
+def _stored(route: Route, address: str) -> str:
+    """The table's whole name at an address: in schema public, or in MariaDB's database."""
+    schema = address.rpartition("/")[2] if address.startswith("mysql:") else "public"
+    return f"{schema}.{route.table.name}"
 
 
 def _python(script: str, *arguments: str) -> list[str]:
@@ -154,6 +143,10 @@ def _dlt(route: Route) -> list[Candidate]:
         ways = {"dlt (DuckDB, CSV)": ("pyarrow", "csv"), "dlt (DuckDB, Parquet)": ("pyarrow", "parquet")}
     elif to_files:
         ways = {"dlt (pyarrow)": ("pyarrow", "parquet"), "dlt (connectorx)": ("connectorx", "parquet")}
+    elif route.way is Way.TABLE_TO_MARIADB:  # its destination sqlalchemy inserts rows by parameters
+        ways = {"dlt (connectorx, INSERT)": ("connectorx", "parquet")}
+    elif route.way is Way.MARIADB_TO_TABLE:
+        ways = {"dlt (connectorx, Parquet)": ("connectorx", "parquet")}
     else:
         ways = {"dlt (pyarrow, CSV)": ("pyarrow", "csv"), "dlt (connectorx, Parquet)": ("connectorx", "parquet")}
     return [Candidate(name=name, command=way(*how), missing=missing) for name, how in ways.items()]
@@ -168,11 +161,11 @@ def _sling(route: Route) -> Candidate:
         if route.way is Way.CSV_TO_TABLE:
             command += ["--src-stream", f"file://{place.csv}"]
         else:
-            command += ["--src-conn", f"{place.source}?sslmode=disable", "--src-stream", f"public.{name}"]
+            command += ["--src-conn", _plain(place.source), "--src-stream", _stored(route, place.source)]
         if route.way is Way.TABLE_TO_PARQUET:
             command += ["--tgt-object", f"file://{place.output()}/{name}.parquet"]
         else:
-            command += ["--tgt-conn", f"{place.target}?sslmode=disable", "--tgt-object", f"public.{name}"]
+            command += ["--tgt-conn", _plain(place.target), "--tgt-object", _stored(route, place.target)]
         if route.way is Way.CHANGES_TO_TABLE:
             key = ",".join(route.table.key)
             return [*command, "--mode", "incremental", "--primary-key", key, "--update-key", route.table.cursor]
@@ -204,11 +197,11 @@ def _ingestr(route: Route) -> Candidate:
         if route.way is Way.CSV_TO_TABLE:
             command += ["--source-uri", f"csv://{place.folder}/{name}.csv", "--source-table", name]
         else:
-            command += ["--source-uri", f"{place.source}?sslmode=disable", "--source-table", f"public.{name}"]
+            command += ["--source-uri", _plain(place.source), "--source-table", _stored(route, place.source)]
         if route.way is Way.TABLE_TO_PARQUET:
             command += ["--dest-uri", f"parquet://{place.output()}/{name}.parquet", "--dest-table", name]
         else:
-            command += ["--dest-uri", f"{place.target}?sslmode=disable", "--dest-table", f"public.{name}"]
+            command += ["--dest-uri", _plain(place.target), "--dest-table", _stored(route, place.target)]
         if route.way is Way.CHANGES_TO_TABLE:
             key = ",".join(route.table.key)
             command += ["--incremental-strategy", "merge", "--primary-key", key]
@@ -216,7 +209,7 @@ def _ingestr(route: Route) -> Candidate:
             command += ["--interval-start", since.strftime("%Y-%m-%dT%H:%M:%S")] if since else []
         if route.way is Way.CSV_TO_TABLE:
             plain = shlex.quote(f"{place.folder}/{name}.csv")
-            return _shell(f"gunzip -c {shlex.quote(str(place.csv))} > {plain} && {shlex.join(command)}")
+            return shell(f"gunzip -c {shlex.quote(str(place.csv))} > {plain} && {shlex.join(command)}")
         return command
 
     note = ""
@@ -262,7 +255,8 @@ def versions() -> dict[str, str]:
         return {}
     ask = (
         "import importlib.metadata as m\n"
-        "for name in ('dlt','connectorx','adbc-driver-postgresql','pyarrow','sling-linux-amd64','ingestr','duckdb'):\n"
+        "for name in ('dlt','connectorx','adbc-driver-postgresql','pyarrow','sling-linux-amd64','ingestr','duckdb',\n"
+        "             'pymysql'):\n"
         "    print(name, m.version(name))"
     )
     told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False).stdout

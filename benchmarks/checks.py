@@ -12,6 +12,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     import psycopg
     from data import Table
+    from mariadb_side import MariaDBSide
 
 IMPORTED = "checked"
 
@@ -73,11 +74,35 @@ def shape(session: psycopg.Connection, table: Table, name: str) -> Shape:
 
 def import_copy_file(session: psycopg.Connection, table: Table, path: Path) -> str:
     """Load a binary COPY file into a table of the source's types; its name."""
+    return _import(session, table, path, "FORMAT binary")
+
+
+def _import(session: psycopg.Connection, table: Table, path: Path, options: str) -> str:
     session.execute(table.ddl(IMPORTED, key=False).encode())
-    with session.cursor().copy(f"COPY {IMPORTED} FROM STDIN (FORMAT binary)".encode()) as copy, path.open("rb") as file:
+    with session.cursor().copy(f"COPY {IMPORTED} FROM STDIN ({options})".encode()) as copy, path.open("rb") as file:
         while piece := file.read(1 << 20):
             copy.write(piece)
     return IMPORTED
+
+
+def import_mariadb(session: psycopg.Connection, table: Table, side: MariaDBSide, database: str) -> str:
+    """Load the table of a MariaDB database into a table of the source's types, by way of a file; its name."""
+    found = side.locate(database, table)
+    if len(found) != 1:
+        raise Unchecked(f"there are {len(found)} tables {table.name} in the destination")
+    path = side.export(database, table)
+    try:
+        return _import(session, table, path, "FORMAT text")
+    finally:
+        path.unlink()
+
+
+def mariadb_shape(table: Table, side: MariaDBSide, database: str) -> Shape:
+    """Types and key of the table in a MariaDB database, beside those that MariaDB has for the source's types."""
+    found = side.columns(database, table)
+    there = {(name, kind) for name, kind, _ in found}
+    kept = sum(column in there for column in table.mariadb_columns)
+    return Shape(types_kept=kept, columns=len(table.columns), key=any(key for _, _, key in found))
 
 
 def import_parquet(session: psycopg.Connection, table: Table, folder: Path) -> str:

@@ -28,6 +28,32 @@ class Table:
         lines += [f"PRIMARY KEY ({', '.join(self.key)})"] * key
         return f"CREATE TABLE {name} ({', '.join(lines)})"
 
+    @property
+    def mariadb_columns(self) -> tuple[tuple[str, str], ...]:
+        """Name and type of each column, as MariaDB's information_schema prints it."""
+        return tuple((column, _mariadb_type(kind)) for column, kind in self.columns)
+
+    def mariadb_ddl(self, name: str, *, key: bool = True) -> str:
+        """CREATE TABLE of that name in MariaDB."""
+        lines = [f"{column} {kind}{' NOT NULL' * (column in self.not_null)}" for column, kind in self.mariadb_columns]
+        lines += [f"PRIMARY KEY ({', '.join(self.key)})"] * key
+        return f"CREATE TABLE {name} ({', '.join(lines)}) ENGINE=InnoDB"
+
+
+def _mariadb_type(kind: str) -> str:
+    name, bracket, size = kind.partition("(")
+    return f"{MARIADB_TYPES[name]}{bracket}{size}"
+
+
+MARIADB_TYPES = {  # those of lineitem
+    "bigint": "bigint(20)",
+    "integer": "int(11)",
+    "numeric": "decimal",
+    "character": "char",
+    "character varying": "varchar",
+    "date": "date",
+}
+
 
 LINEITEM = Table(
     name="lineitem",

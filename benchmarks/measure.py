@@ -25,7 +25,7 @@ class Measured:
 
     wall_seconds: float
     client_cpu_seconds: float  #: user and system, of the command and all its children
-    server_cpu_seconds: float  #: user and system, of the database server's processes meanwhile
+    server_cpu_seconds: float  #: user and system, of the database servers' processes meanwhile
     peak_bytes: int  #: see Watch
     code: int
     stdout: str
@@ -33,11 +33,11 @@ class Measured:
 
 
 def measure(
-    command: Sequence[str | Path], *, env: Mapping[str, str], folder: Path, server: int, timeout: float
+    command: Sequence[str | Path], *, env: Mapping[str, str], folder: Path, servers: Sequence[int], timeout: float
 ) -> Measured:
-    """Run the command in the folder, from its start to its end. `server` is the process id of the PostgreSQL server."""
+    """Run the command in the folder, from its start to its end. `servers` are the process ids of the servers."""
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        before = server_cpu_seconds(server)
+        before = server_cpu_seconds(servers)
         started = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -53,7 +53,7 @@ def measure(
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         watch.stop()
-        server_cpu = server_cpu_seconds(server) - before
+        server_cpu = server_cpu_seconds(servers) - before
     return Measured(
         wall_seconds=wall,
         client_cpu_seconds=usage.ru_utime + usage.ru_stime,
@@ -125,15 +125,16 @@ def memory(pid: int) -> tuple[int, int] | None:
     return now, highest
 
 
-def server_cpu_seconds(server: int) -> float:
-    """User and system time so far of the server's processes.
+def server_cpu_seconds(servers: Sequence[int]) -> float:
+    """User and system time so far of the servers' processes.
 
-    The server waits for each session's process that ends: from then on its time counts among that of the children.
+    PostgreSQL waits for each session's process that ends: from then on its time counts among that of the children.
+    MariaDB's sessions are threads, whose time counts with their process.
     """
-    ticks = sum(_ticks(server))
-    for child in tree(server):
-        if child != server:
-            ticks += sum(_ticks(child)[:2])
+    ticks = 0
+    for server in servers:
+        ticks += sum(_ticks(server))
+        ticks += sum(sum(_ticks(child)[:2]) for child in tree(server) if child != server)
     return ticks / TICKS
 
 

@@ -33,8 +33,8 @@ def profile(arena: Arena, route: Route, options: Options) -> list[str]:
     program = PEERS / "bin/py-spy"
     if not program.exists():
         return [f"py-spy is not installed: {program.relative_to(ROOT)}"]
-    arena.fill(route.table)
-    place = arena.place(f"profile {OURS}", csv=route.way is Way.CSV_TO_TABLE)
+    arena.fill(route)
+    place = arena.place(f"profile {OURS}", route.way)
     environment = arena.environment(place)
     command = suiro_command(route, place)
     if route.way is Way.CHANGES_TO_TABLE:

@@ -151,6 +151,9 @@ def aims(outcome: Outcome) -> list[dict[str, Any]]:
         if name.startswith(outcome.route.beats):
             seen = times_ours(outcome, entry)
             found.append({"aim": f"ahead of {name}", "seen": seen, "met": None if seen is None else seen > 1})
+        elif name.startswith(outcome.route.equals):
+            seen = times_ours(outcome, entry)
+            found.append({"aim": f"not behind {name}", "seen": seen, "met": None if seen is None else seen >= 1})
     middle = medians(ours) if ours else None
     peak = middle["peak_mb"] if middle else None
     met = None if peak is None else peak <= MEMORY_AIM_MB
@@ -167,7 +170,7 @@ def as_markdown(outcomes: list[Outcome], about: dict[str, Any]) -> str:
         f"`{about['command']}`",
         "",
         f"{at['cores']} cores ({at['processor']}), {at['memory_gib']} GiB, {at['system']}, Python {at['python']}, "
-        f"PostgreSQL {about['postgres']}. Load average when it started {at['load_average'][0]}, "
+        f"{', '.join(about['servers'])}. Load average when it started {at['load_average'][0]}, "
         f"when it ended {about['load_average_at_end'][0]}.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in about["versions"].items()) + ".",

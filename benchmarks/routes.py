@@ -15,6 +15,13 @@ class Way(Enum):
     TABLE_TO_PARQUET = auto()
     CSV_TO_TABLE = auto()
     CHANGES_TO_TABLE = auto()  #: the rows that changed since the last run, merged into the table of that run
+    MARIADB_TO_TABLE = auto()
+    TABLE_TO_MARIADB = auto()
+
+    @property
+    def is_of_mariadb(self) -> bool:
+        """Whether a MariaDB server takes part."""
+        return self in {Way.MARIADB_TO_TABLE, Way.TABLE_TO_MARIADB}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,7 @@ class Route:
     aim: float | None = None
     limit: str  #: the physical limit, in words
     beats: tuple[str, ...] = ("dlt", "sling")  #: the peers that Suiro aims to be ahead of
+    equals: tuple[str, ...] = ()  #: the peers that Suiro aims not to be behind
     note: str = ""
 
 
@@ -88,6 +96,25 @@ ROUTES = (
         options=("--read", "incremental", "--write", "merge", "--cursor", "updated_at", "--key", "id"),
         limit="`psql`: binary `COPY` of what changed into a temporary table, then `INSERT .. ON CONFLICT DO UPDATE`",
         note="Every candidate has copied the whole table before; only the run that follows a change is measured.",
+    ),
+    Route(
+        name="6",
+        title="MariaDB to PostgreSQL, lineitem",
+        way=Way.MARIADB_TO_TABLE,
+        table=LINEITEM,
+        aim=0.50,
+        limit="`mariadb --quick --batch` piped into `psql` text `COPY .. FROM STDIN`, a fresh table without key",
+        beats=("sling",),
+        equals=("ingestr",),
+    ),
+    Route(
+        name="7",
+        title="PostgreSQL to MariaDB, lineitem",
+        way=Way.TABLE_TO_MARIADB,
+        table=LINEITEM,
+        limit="`psql` text `COPY .. TO STDOUT` piped into `mariadb` with `LOAD DATA LOCAL INFILE '/dev/stdin'`, a "
+        "fresh InnoDB table of the right types without key",
+        beats=("sling",),
     ),
 )
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import checks
 import data
 import psycopg
-from arena import Arena, Place, tell
+import pymysql
+from arena import SOURCE, Arena, Place, tell
 from candidates import LIMIT, OURS, Candidate, Command, candidates
 from measure import Measured, measure
 from routes import Route, Way
@@ -69,7 +70,7 @@ class Options:
 def run_route(arena: Arena, route: Route, options: Options) -> Outcome:
     """Run the route's candidates interleaved; each round starts with another one of them."""
     tell(f"== {route.name}: {route.title}")
-    arena.fill(route.table)
+    arena.fill(route)
     entries = [Entry(candidate=found) for found in candidates(route, arena.psql, peers=options.peers)]
     for entry in entries:
         entry.failed = entry.candidate.missing
@@ -109,14 +110,25 @@ class CopyRunner:
         return self.expected.rows
 
     def expect(self) -> None:
-        """Digest the source as it is now."""
+        """Digest the source as it is now. MariaDB's rows are PostgreSQL's: SystemExit if they aren't."""
         with self.arena.source() as session:
             self.expected = checks.digest(session, self.route.table, f"public.{self.route.table.name}")
+        if self.route.way is Way.MARIADB_TO_TABLE:
+            place = self.arena.place("source of MariaDB", self.route.way)
+            with self.arena.server.connect(place.database) as session:
+                name = checks.import_mariadb(session, self.route.table, self.arena.mariadb, SOURCE)
+                found = checks.digest(session, self.route.table, name)
+            self.arena.drop(place)
+            if found != self.expected:
+                raise SystemExit("the rows in MariaDB are not those of PostgreSQL that it was filled with")
 
     def prepare(self, candidate: Candidate) -> Place:
         """An empty place, with the table where the candidate needs it."""
-        place = self.arena.place(candidate.name, csv=self.route.way is Way.CSV_TO_TABLE)
-        if candidate.needs_table:
+        place = self.arena.place(candidate.name, self.route.way)
+        if candidate.needs_table and self.route.way is Way.TABLE_TO_MARIADB:
+            ddl = self.route.table.mariadb_ddl(self.route.table.name, key=candidate.needs_key)
+            self.arena.mariadb.server.execute(ddl, place.database)
+        elif candidate.needs_table:
             with self.arena.server.connect(place.database) as session:
                 ddl = self.route.table.ddl(f"public.{self.route.table.name}", key=candidate.needs_key)
                 session.execute(ddl.encode())
@@ -131,7 +143,7 @@ class CopyRunner:
             command,
             env={**self.arena.environment(place), **entry.candidate.env},
             folder=place.folder,
-            server=self.arena.server.pid or 0,
+            servers=self.arena.server_pids,
             timeout=self.options.timeout,
         )
         if measured.code != 0:
@@ -150,7 +162,10 @@ class CopyRunner:
         table, shape = self.route.table, None
         try:
             with self.arena.server.connect(place.database) as session:
-                if self.route.way is not Way.TABLE_TO_PARQUET:
+                if self.route.way is Way.TABLE_TO_MARIADB:
+                    shape = checks.mariadb_shape(table, self.arena.mariadb, place.database)
+                    name = checks.import_mariadb(session, table, self.arena.mariadb, place.database)
+                elif self.route.way is not Way.TABLE_TO_PARQUET:
                     name = checks.locate(session, table)
                     shape = checks.shape(session, table, name)
                 elif candidate.name == LIMIT:
@@ -158,7 +173,7 @@ class CopyRunner:
                 else:
                     name = checks.import_parquet(session, table, place.output())
                 found = checks.digest(session, table, name)
-        except (checks.Unchecked, psycopg.Error, ValueError, OSError, KeyError) as error:
+        except (checks.Unchecked, psycopg.Error, pymysql.MySQLError, ValueError, OSError, KeyError) as error:
             return self.arena.scrub(f"wrong copy: {error}".strip()), shape
         if found.rows != self.expected.rows:
             return f"wrong copy: {found.rows} rows instead of {self.expected.rows}", shape

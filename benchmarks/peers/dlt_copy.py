@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.destinations import filesystem, postgres
+from dlt.destinations import filesystem, postgres, sqlalchemy
 from dlt.sources.filesystem import filesystem as files
 from dlt.sources.filesystem import read_csv_duckdb
 from dlt.sources.sql_database import sql_table
@@ -15,15 +15,33 @@ from dlt.sources.sql_database import sql_table
 ROWS_PER_BATCH = 50_000
 
 
+def with_driver(address: str) -> str:
+    """The address with the name of the driver that SQLAlchemy takes; MySQL without TLS, as the others run."""
+    if address.startswith("mysql:"):
+        return f"{address.replace('mysql://', 'mysql+pymysql://', 1)}?ssl_disabled=true"
+    return address.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def destination(target: str) -> Any:
+    """The destination for a database's address or a folder."""
+    if target.startswith("mysql:"):
+        return sqlalchemy(with_driver(target))
+    return postgres(target) if "://" in target else filesystem(Path(target).as_uri())
+
+
 def table(options: argparse.Namespace) -> Any:
     """The resource that reads the table. `arrow_stream` is what keeps connectorx from holding all of it."""
     cursor = dlt.sources.incremental(options.cursor, range_start="open") if options.cursor else None
+    of_postgres = options.source.startswith("postgresql:")
+    connectorx = {"return_type": "arrow_stream"}
+    if not of_postgres:
+        connectorx["conn"] = options.source  # it doesn't know PyMySQL's options
     return sql_table(
-        credentials=options.source.replace("postgresql://", "postgresql+psycopg2://", 1),
-        schema="public",
+        credentials=with_driver(options.source),
+        schema="public" if of_postgres else None,
         table=options.table,
         backend=options.backend,
-        backend_kwargs={"return_type": "arrow_stream"} if options.backend == "connectorx" else None,
+        backend_kwargs=connectorx if options.backend == "connectorx" else None,
         reflection_level="full_with_precision",
         chunk_size=ROWS_PER_BATCH,
         incremental=cursor,
@@ -49,8 +67,8 @@ def main() -> None:
     parser.add_argument("--key")
     options = parser.parse_args()
 
-    target = postgres(options.target) if "://" in options.target else filesystem(Path(options.target).as_uri())
-    pipeline = dlt.pipeline("bench", destination=target, dataset_name="bench")
+    dataset = options.target.rpartition("/")[2] if options.target.startswith("mysql:") else "bench"
+    pipeline = dlt.pipeline("bench", destination=destination(options.target), dataset_name=dataset)
     disposition: Any = {"disposition": "merge", "strategy": "upsert"} if options.cursor else "replace"
     rows = table(options) if "://" in options.source else csv(options)
     rows.apply_hints(write_disposition=disposition, primary_key=options.key)
