@@ -31,7 +31,7 @@ from suiro.spi.destination import Claim, Destination, Marker, Published, Staged
 from suiro.spi.powers import RawStage, SharesFormat, Summarises, TakesFormat, Wire
 from suiro.spi.source import Read, Source
 
-AHEAD_BYTES = 24 * 2**20  #: how far the reader may be ahead of the writer
+AHEAD_BYTES = 16 * 2**20  #: how far the reader may be ahead of the writer
 PIECE_BYTES = 8 * 2**20  #: larger batches are cut, rows permitting
 LOAD_BYTES = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes
 
