@@ -10,14 +10,15 @@ from suiro.connectors.mysql.session import Session
 from suiro.connectors.mysql.standing import Standing, columns_sql, folded, quote
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import SchemaConflict
+from suiro.model.receipt import Entered
 from suiro.model.selection import Deletes
 from suiro.spi.destination import Staged
-from suiro.toolkit.sql.merge import ARRIVAL, Counts, Merge, count
+from suiro.toolkit.sql.merge import ARRIVAL, Merge, count
 
 _EXACT = ("_nopad_bin", "_0900_bin", "binary")  #: ends of collations in which nothing but itself is equal
 
 
-def merge(session: Session, staged: Staged, stage: Standing, target: Standing) -> Counts:
+def merge(session: Session, staged: Staged, stage: Standing, target: Standing) -> Entered:
     """Merge staged rows into a table that has their columns; what became of them."""
     logs = stage.column(OP) is not None
     if not logs and _is_simple(target, staged.spec.key):
@@ -36,7 +37,7 @@ def _is_exact(target: Standing, key: tuple[str, ...]) -> bool:
     return all(column.collation is None or column.collation.endswith(_EXACT) for column in columns)
 
 
-def _upsert(session: Session, staged: Staged, stage: Standing, target: Standing) -> Counts:
+def _upsert(session: Session, staged: Staged, stage: Standing, target: Standing) -> Entered:
     key, names = staged.spec.key, staged.table.schema.names
     superseded = _drop_superseded(session, staged, stage)
     others = [name for name in names if folded(name) not in {folded(k) for k in key}]
@@ -49,7 +50,7 @@ def _upsert(session: Session, staged: Staged, stage: Standing, target: Standing)
     )
     rows, updated = _records(said)
     inserted = changed - 2 * updated
-    return Counts(inserted=inserted, updated=updated, unchanged=rows - inserted - updated, superseded=superseded)
+    return Entered(inserted=inserted, updated=updated, unchanged=rows - inserted - updated, superseded=superseded)
 
 
 def _records(said: bytes) -> tuple[int, int]:
@@ -74,7 +75,7 @@ def _drop_superseded(session: Session, staged: Staged, stage: Standing) -> int:
     return session.run(f"DELETE s FROM {stage.sql} AS s JOIN ({ranked}) AS r ON {same} WHERE r._suiro_rank > 1")
 
 
-def _decide(session: Session, staged: Staged, stage: Standing, target: Standing, *, logs: bool) -> Counts:
+def _decide(session: Session, staged: Staged, stage: Standing, target: Standing, *, logs: bool) -> Entered:
     spec, names = staged.spec, {folded(name) for name in staged.table.schema.names}
     by = SEQ if logs and stage.column(SEQ) is not None else spec.order_by
     unique = target.unique_key(spec.key) is not None and _is_exact(target, spec.key)

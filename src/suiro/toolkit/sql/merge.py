@@ -18,7 +18,6 @@ from suiro.model.selection import DELETED_AT, Deletes
 from suiro.toolkit.sql.dialect import Dialect
 
 ARRIVAL = "_suiro_seq"
-Counts = Entered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
