@@ -148,6 +148,18 @@ def test_a_filter_scopes_the_comparison(source: psycopg.Connection, place: Place
     assert copied(url_of(source), place.url, "leads", **settings).rows_deleted == 1
 
 
+def test_a_row_of_a_file_that_cannot_be_read_is_never_taken_for_deleted(place: Place, tmp_path: Path) -> None:
+    people = tmp_path / "people.csv"
+    people.write_text("id,name\n" + "".join(f"{n},name {n}\n" for n in range(1, 7)))
+    settings = {"write": WriteMode.MERGE, "key": ("id",), "deletes": Deletes.HARD, "most_rejected": 5}
+    copied(f"file://{people}", place.url, "people", **settings)
+    people.write_text("id,name\n1,name 1\n2,name,2\n" + "".join(f"{n},name {n}\n" for n in range(3, 6)))
+    done = copy(f"file://{people}", place.url, "people", **settings)
+    assert done.status is Status.FAILED and done.error is not None
+    assert "row 3" in done.error.message or "line 3" in done.error.message
+    assert place.ask("SELECT count(*) FROM people") == [(6,)]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

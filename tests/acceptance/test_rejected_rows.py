@@ -142,6 +142,64 @@ def test_lines_of_a_csv_file_that_are_no_rows_are_kept_as_they_stand(place: Plac
     reasons = [reason for (reason,) in place.ask("SELECT reason FROM _suiro_rejected")]
     assert all("values where there are 2 columns" in reason for reason in reasons)
 
+    append: dict[str, Any] = {"write": WriteMode.APPEND, "retry": True}
+    again = copy(source, place.url, "people", **append)
+    assert (again.status, again.rows_read, again.rows_written) == (Status.SUCCEEDED, 0, 0)
+    assert again.notes == ("2 of the rejected rows stay: lines that are no row, or too long to be kept.",)
+    assert place.ask("SELECT count(*) FROM people") == [(998,)]
+    place.ask("""UPDATE _suiro_rejected SET "row" = '{"id": "700", "name": "name 700"}' WHERE "row" LIKE '%"700"%'""")
+    mended = copy(source, place.url, "people", **append)
+    assert (mended.rows_written, mended.notes) == (
+        1,
+        ("1 of the rejected rows stay: lines that are no row, or too long to be kept.",),
+    )
+    assert place.ask("SELECT name FROM people WHERE id = 700") == [("name 700",)]
+    assert place.ask("SELECT count(*) FROM _suiro_rejected") == [(1,)]
+
+
+def test_runs_of_the_same_name_keep_their_rejected_rows_apart(place: Place, tmp_path: Path) -> None:
+    source = f"sqlite:///{tmp_path}/source.sqlite"
+    orders(tmp_path / "source.sqlite", 100, 10)
+    place.ask("CREATE TABLE orders (id BIGINT PRIMARY KEY, amount BIGINT, note TEXT)")
+    settings = {"write": WriteMode.MERGE, "key": ("id",), "drift": Drift.REJECT, "most_rejected": 10}
+    for _ in range(2):
+        assert copy(source, place.url, "orders", run="nightly", **settings).rows_rejected == 10
+    assert place.ask("SELECT count(*), count(DISTINCT id) FROM _suiro_rejected") == [(20, 20)]
+
+
+def test_a_row_that_somebody_spoilt_is_told(place: Place, tmp_path: Path) -> None:
+    source = f"sqlite:///{tmp_path}/source.sqlite"
+    orders(tmp_path / "source.sqlite", 10, 1)
+    place.ask("CREATE TABLE orders (id BIGINT PRIMARY KEY, amount BIGINT, note TEXT)")
+    settings = {"write": WriteMode.MERGE, "key": ("id",), "drift": Drift.REJECT}
+    assert copy(source, place.url, "orders", **settings, most_rejected=1).rows_rejected == 1
+    for spoilt, said in (("{", "no JSON object"), ('{"id": 5}', "no int64"), ('{"id": "five"}', "no int64")):
+        place.ask(f"""UPDATE _suiro_rejected SET "row" = '{spoilt}'""")
+        again = copy(source, place.url, "orders", **settings, retry=True)
+        assert again.error is not None and said in again.error.message
+        assert place.ask("SELECT count(*) FROM _suiro_rejected") == [(1,)]
+
+
+def test_a_condition_of_the_source_is_not_asked_of_rejected_rows_again(postgres_url: str, tmp_path: Path) -> None:
+    with psycopg.connect(postgres_url) as session:
+        session.execute("CREATE TABLE people (id int PRIMARY KEY, age text)")
+        session.execute("INSERT INTO people VALUES (1, '20'), (2, 'old'), (3, '30'), (4, 'x')")
+    there = tmp_path / "there.duckdb"
+    with duckdb.connect(str(there)) as db:
+        db.execute("CREATE TABLE people (id INTEGER, age INTEGER)")
+    settings = {
+        "write": WriteMode.MERGE,
+        "key": ("id",),
+        "drift": Drift.REJECT,
+        "where": "id < 4 AND age ~ '^[a-z0-9]+$'",
+    }
+    done = copy(postgres_url, f"duckdb:///{there}", "people", **settings, most_rejected=5)
+    assert (done.rows_written, done.rows_rejected) == (2, 1), done.error
+    with duckdb.connect(str(there)) as db:
+        db.execute("""UPDATE _suiro_rejected SET "row" = '{"id": "2", "age": "80"}'""")
+    again = copy(postgres_url, f"duckdb:///{there}", "people", **settings, retry=True)
+    assert (again.status, again.rows_written) == (Status.SUCCEEDED, 1), again.error
+
 
 def test_a_key_that_is_null_is_a_reason(place: Place, tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("id,name\n1,a\n,b\n3,c\n")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from suiro.engine.context import RunContext
+from suiro.model.change import Change, Rows
 
 T = TypeVar("T")
+AHEAD_BYTES = 16 * 2**20  #: how far the reader of a run may be ahead of its writer
 _TICK = 0.2  #: seconds between two looks at the cancel switch
 
 
@@ -86,3 +88,8 @@ class Buffer(Generic[T]):
                 self._changed.notify_all()
             self._context.check_cancelled()
             yield item
+
+
+def size_of(change: Change) -> int:
+    """The bytes that a change holds in memory."""
+    return int(change.data.nbytes) if isinstance(change, Rows) else 0

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, assert_never
 
 import pyarrow as pa
 
-from suiro.engine.buffer import Buffer
+from suiro.engine.absences import compare_keys
+from suiro.engine.buffer import AHEAD_BYTES, Buffer, size_of
 from suiro.engine.context import RunContext
 from suiro.engine.evolve import drifts, incoming_schema
-from suiro.engine.load import Load
+from suiro.engine.load import Load, give_up
 from suiro.engine.moments import Moments
 from suiro.engine.plan import Plan
 from suiro.engine.rejected import APPENDED, TAKEN_BACK, Rejects, family, ids_table, rejected_table
@@ -20,18 +20,17 @@ from suiro.engine.retry import RetrySource
 from suiro.engine.summing import SourceSummary
 from suiro.engine.transform import RowFilter, Transform
 from suiro.engine.verify import Account, represented
-from suiro.model.change import Change, Checkpoint, Rejected, Rows, SchemaChange, Truncate
-from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError, SchemaConflict, SuiroError
+from suiro.model.change import Checkpoint, Rejected, Rows, SchemaChange, Truncate
+from suiro.model.errors import ConfigError, ConnectionLost, DataError, InternalError, SchemaConflict
 from suiro.model.receipt import Basis, Entered, Level
 from suiro.model.run import Progress
 from suiro.model.schema import Position, ReadMode, Table
 from suiro.model.selection import KEYED, WriteMode
 from suiro.model.summary import Summary
 from suiro.spi.destination import Claim, Destination, Marker, Published, Staged
-from suiro.spi.powers import RawStage, SharesFormat, Summarises, TakesFormat, Wire
+from suiro.spi.powers import SharesFormat, Summarises, TakesFormat, Wire
 from suiro.spi.source import Read, Source
 
-AHEAD_BYTES = 16 * 2**20  #: how far the reader may be ahead of the writer
 PIECE_BYTES = 8 * 2**20  #: larger batches are cut, rows permitting
 LOAD_BYTES = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes
 
@@ -81,12 +80,16 @@ class Attempt:
         table = self._wanted(self.plan.incoming, current)
         selection = self.plan.selection
         if current is not None and not self.plan.task.existing:
-            self._account.notes += drifts(self.plan.incoming, current, table)
+            self._account.note(drifts(self.plan.incoming, current, table))
         self._account.casts = represented(selection.stream.schema, table, self.plan.mapping)
         since = self._since()
         if isinstance(self._source, RetrySource):
             self._source.recall(family(self._claim.key), self.plan.table)
             self._rejects = self._made_rejects(self._source.ids)
+            if left := self._source.left:
+                self._account.note(
+                    [f"{left:,} of the rejected rows stay: lines that are no row, or too long to be kept."]
+                )
         reads = sorted(self._source.plan([selection]), key=lambda read: read.phase)
         wire = self._wire(reads, table)
         if wire is not None:
@@ -94,7 +97,9 @@ class Attempt:
         else:
             self._carry_rows(reads, table, since, missing=current is None)
         if self.plan.compares_keys:
-            self._compare_keys(table)
+            context, marker = self._context, Marker(key=self._claim.key, position=self.position or {})
+            compared = compare_keys(self.plan, self._source, self._destination, self._claim, marker, table, context)
+            self._account.keys_compared(*compared)
 
     # -- rows through Arrow ------------------------------------------------------------------------------------------
 
@@ -112,13 +117,13 @@ class Attempt:
                 self._load.abort()
                 self._account.nothing_new()
         except BaseException:
-            self._give_up(self._load)
+            give_up(self._load, self._context)
             raise
 
     def _carry_read(self, read: Read, since: Position | None, *, by_loads: bool) -> Position:
         """Its last position. `by_loads`: full loads may be published at its checkpoints before its end."""
         last: Position | None = None
-        with Buffer(lambda: self._source.read(read, since), _size, AHEAD_BYTES, self._context) as changes:
+        with Buffer(lambda: self._source.read(read, since), size_of, AHEAD_BYTES, self._context) as changes:
             for change in changes:
                 match change:
                     case Rows():
@@ -199,9 +204,8 @@ class Attempt:
         """The rows rejected so far belong to the account; a retry may reject all that it carries again."""
         task = self.plan.task
         return Rejects(
-            self._claim.key,
+            self._claim,
             self.plan.selection.stream.name,
-            self._claim.run,
             most=task.most_rejected or (1.0 if task.retry else 0),
             number=self._account.done.rejected,
             ids=ids,
@@ -223,34 +227,6 @@ class Attempt:
         if self.plan.spec.mode is WriteMode.REPLACE:
             return not self.plan.task.only_new_data
         return self._load.truncates or bool(self._rejects.waiting) or position != self.position
-
-    # -- keys that went ----------------------------------------------------------------------------------------------
-
-    def _compare_keys(self, table: Table) -> None:
-        """Read the keys of all rows there are, and have the destination take away the rows with others."""
-        plan, key = self.plan, self.plan.spec.key
-        mapping = {source: name for source, name in plan.mapping.items() if name in key}
-        columns = tuple(plan.mapping) if plan.residual else tuple(mapping)
-        selection = replace(plan.selection, columns=columns, read_mode=ReadMode.FULL, cursor_field=None)
-        target = Table(name=table.name, schema=pa.schema([table.schema.field(n) for n in key]), primary_key=key)
-        read_schema = pa.schema([selection.stream.schema.field(n) for n in columns])
-        moments = Moments(plan.moment, None)
-        transform = Transform(read_schema, target.schema, mapping, key, self._filter, moments)
-        load = Load(self._destination, plan.spec, self._claim, self._account.level)
-        load.begin(target, keys=True)
-        try:
-            for read in sorted(self._source.plan([selection]), key=lambda read: read.phase):
-                with Buffer(partial(self._source.read, read, None), _size, AHEAD_BYTES, self._context) as changes:
-                    for change in changes:
-                        if isinstance(change, Rows):
-                            load.write(transform.apply(change.data)[0])
-            self._context.check_cancelled()
-            marker = Marker(key=self._claim.key, position=self.position or {})
-            done = self._destination.publish(load.seal(), [marker], load.summary)
-        except BaseException:
-            self._give_up(load)
-            raise
-        self._account.keys_compared(load.rows, done)
 
     # -- a wire format passing through -------------------------------------------------------------------------------
 
@@ -299,7 +275,7 @@ class Attempt:
             counts.read = counts.staged = staged.rows
             self._act([staged], position, summary.result())
         except BaseException:
-            self._give_up(stage)
+            give_up(stage, self._context)
             raise
 
     # -- publishing --------------------------------------------------------------------------------------------------
@@ -337,13 +313,6 @@ class Attempt:
             self._source.acknowledge(position)
         except ConnectionLost as error:
             self._context.log.warning("the source couldn't be told that rows arrived: %s", error.message)
-
-    def _give_up(self, staged: Load | RawStage) -> None:
-        """Drop what is staged. Where that fails too, the next claim drops it; the first error is the one to tell."""
-        try:
-            staged.abort()
-        except SuiroError as error:
-            self._context.log.info("staging stays until the next run: %s", error.message)
 
     def _check_table_key(self, current: Table | None) -> None:
         """A key that nobody named is the stream's; the table may have been loaded by another."""
@@ -397,10 +366,6 @@ class Attempt:
                 publishing=publishing,
             )
         )
-
-
-def _size(change: Change) -> int:
-    return int(change.data.nbytes) if isinstance(change, Rows) else 0
 
 
 def _raw_size(piece: bytes | memoryview | Checkpoint) -> int:

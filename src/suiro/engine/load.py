@@ -6,11 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from suiro.engine.context import RunContext
+from suiro.model.errors import SuiroError
 from suiro.model.receipt import Level
 from suiro.model.schema import Table
 from suiro.model.selection import WriteSpec
 from suiro.model.summary import EMPTY, Summary, summarise_batch
 from suiro.spi.destination import Claim, Destination, Stage, Staged
+from suiro.spi.powers import RawStage
 
 
 class Load:
@@ -77,3 +80,11 @@ class Load:
         for stage, _ in self._sealed:
             stage.abort()
         self._sealed = []
+
+
+def give_up(staged: Load | RawStage, context: RunContext) -> None:
+    """Drop what is staged. Where that fails too, the next claim drops it; the first error is the one to tell."""
+    try:
+        staged.abort()
+    except SuiroError as error:
+        context.log.info("staging stays until the next run: %s", error.message)

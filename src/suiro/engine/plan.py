@@ -136,7 +136,7 @@ def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Pl
         table=_table_name(task, stream, capabilities),
         mapping=mapping,
         incoming=incoming_schema(stream.schema, mapping, capabilities),
-        residual=None if pushes else task.where,
+        residual=None if pushes or task.retry else task.where,  # rejected rows met the condition when they were read
         moment=moment,
         time=cursor if cursor and write is WriteMode.HISTORY and is_time(stream.schema.field(cursor)) else None,
     )

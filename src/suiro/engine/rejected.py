@@ -16,9 +16,11 @@ from suiro.model.naming import join_name, split_name
 from suiro.model.rejected import REJECTED, SCHEMA, RejectedRow
 from suiro.model.schema import Table
 from suiro.model.selection import Deletes, WriteMode, WriteSpec
+from suiro.spi.destination import Claim
 
 Act = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, int]]
 MOST_KEPT = 1 << 16  #: characters of a row that are kept
+MOST_HELD = 1 << 25  #: characters of rejected rows that wait in memory for their load's publish
 
 APPENDED = WriteSpec(mode=WriteMode.APPEND)
 TAKEN_BACK = WriteSpec(mode=WriteMode.MERGE, key=("id",), deletes=Deletes.HARD)
@@ -38,24 +40,22 @@ def ids_table(name: str) -> Table:
 class Rejects:
     """Rows of one task run that can't be carried; those of the load under way wait for its publish.
 
-    `hidden` names columns of the stream whose values are kept nowhere. `ids`: the rejected rows that a retry carries
-    again, in the order of its rows.
+    `ids`: the rejected rows that a retry carries again, in the order of its rows.
     """
 
     def __init__(
         self,
-        key: TaskKey,
+        claim: Claim,
         stream: str,
-        run: str,
         *,
         most: int | float,
         number: int = 0,
-        hidden: frozenset[str] = frozenset(),
         ids: Sequence[str] = (),
     ) -> None:
-        self._key, self._stream, self._run, self._most, self._hidden = key, stream, run, most, hidden
+        self._claim, self._stream, self._most = claim, stream, most
         self._ids, self._seen, self._again = ids, 0, set[str]()
         self._waiting: list[dict[str, object]] = []
+        self._held = 0  #: characters that wait
         self.number = number  #: in all, those before included
         self._first: str | None = None
 
@@ -77,7 +77,7 @@ class Rejects:
             if not self.taken:
                 raise
             if data.num_rows == 1:
-                self._reject(RejectedRow(reason=error.message, column=error.column, row=self._text(data)))
+                self._reject(RejectedRow(reason=error.message, column=error.column, row=_text(data)))
                 self._seen += 1
                 return
         else:
@@ -110,7 +110,7 @@ class Rejects:
 
     def published(self) -> None:
         """The load under way is published, with its rejected rows."""
-        self._waiting = []
+        self._waiting, self._held = [], 0
 
     def _reject(self, row: RejectedRow) -> None:
         self.number += 1
@@ -120,14 +120,18 @@ class Rejects:
         if self._ids:
             self._again.add(self._ids[self._seen])
             return
-        digest = hashlib.sha256(f"{self._run} {self._key.digest()} {self.number}".encode()).hexdigest()[:24]
+        self._held += len(row.row or "") + len(row.reason)
+        if self._held > MOST_HELD:
+            raise self._too_many(f"the rows rejected from one load take more than {MOST_HELD >> 20} MB")
+        key, epoch = self._claim.key, self._claim.epoch  # the epoch: a run of the same name may go on after another
+        digest = hashlib.sha256(f"{key.digest()} {epoch} {self.number}".encode()).hexdigest()[:24]
         self._waiting.append(
             {
                 "id": digest,
-                "task": family(self._key),
-                "run": self._run,
+                "task": family(key),
+                "run": self._claim.run,
                 "stream": self._stream,
-                "table_name": self._key.table,
+                "table_name": key.table,
                 "rejected_at": datetime.now(UTC),
                 "column_name": row.column,
                 "reason": row.reason,
@@ -140,10 +144,11 @@ class Rejects:
             f"{said}; the first: {self._first}", hint="Correct the rows at the source, or allow more to be rejected."
         )
 
-    def _text(self, row: pa.RecordBatch) -> str | None:
-        kept = [name for name in row.schema.names if name not in self._hidden and name not in (OP, SEQ)]
-        text = json.dumps({name: cell_text(row.column(name)) for name in kept}, ensure_ascii=False)
-        return text if len(text) <= MOST_KEPT else None
+
+def _text(row: pa.RecordBatch) -> str | None:
+    kept = [name for name in row.schema.names if name not in (OP, SEQ)]
+    text = json.dumps({name: cell_text(row.column(name)) for name in kept}, ensure_ascii=False)
+    return text if len(text) <= MOST_KEPT else None
 
 
 def family(key: TaskKey) -> str:

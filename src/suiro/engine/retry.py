@@ -12,6 +12,7 @@ from suiro.engine.rejected import cell_array, rejected_table
 from suiro.model.change import Change, Checkpoint, Rows
 from suiro.model.errors import ConfigError, DataError, UserError
 from suiro.model.naming import split_name
+from suiro.model.rejected import UNREADABLE
 from suiro.model.schema import Position, ReadMode, Stream
 from suiro.model.selection import Selection
 from suiro.spi.powers import Queries
@@ -23,8 +24,9 @@ AT_ONCE = 10_000
 class RetrySource(Source[Any]):
     """Offers the streams of `base`, whose rejected rows it reads by SQL from `kept`, the destination as a source.
 
-    `task` is the family of the task's key (see `rejected.family`), `table` its table. After `plan`, `ids` has the
-    ids of the rejected rows in the order in which they are read. Closing it closes both.
+    `task` is the family of the task's key (see `rejected.family`), `table` its table. After `recall`, `ids` has the
+    ids of the rejected rows in the order in which they are read, and `left` tells how many can't be carried as they
+    stand: of these a line that is no row, or nothing, was kept. Closing it closes both.
     """
 
     def __init__(self, base: Source[Any], kept: Source[Any]) -> None:
@@ -34,6 +36,7 @@ class RetrySource(Source[Any]):
         self._base, self._kept = base, kept
         self._rows: list[str] = []
         self.ids: list[str] = []
+        self.left = 0
 
     def recall(self, task: str, table: str) -> None:
         """Look up the rejected rows of a task."""
@@ -48,8 +51,9 @@ class RetrySource(Source[Any]):
             found = [row for batch in self._kept.query(asked.sql(self._kept.sql_dialect)) for row in batch.to_pylist()]
         except UserError as error:
             raise ConfigError(f"{table} has no rejected rows to carry", hint="There is nothing to retry.") from error
-        self.ids = [row["id"] for row in found if row["row"] is not None]
-        self._rows = [row["row"] for row in found if row["row"] is not None]
+        rows = [row for row in found if _is_row(row["row"])]
+        self.ids, self._rows = [row["id"] for row in rows], [row["row"] for row in rows]
+        self.left = len(found) - len(rows)
 
     def check(self) -> None:
         """As the source."""
@@ -82,6 +86,23 @@ class RetrySource(Source[Any]):
         """Close both."""
         self._base.close()
         self._kept.close()
+
+
+def _is_row(text: str | None) -> bool:
+    """Whether a kept row is known by its columns. DataError if somebody made it something else."""
+    if text is None:
+        return False
+    try:
+        row = json.loads(text)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise DataError(
+            "the table of rejected rows holds a row that is no JSON object",
+            hint='Write it as an object of texts by column: {"id": "1", "name": "a"}.',
+            column="row",
+        )
+    return UNREADABLE not in row
 
 
 def _batch(rows: list[dict[str, str | None]], fields: list[pa.Field]) -> pa.RecordBatch:

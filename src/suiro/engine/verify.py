@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -68,13 +68,17 @@ class Account:
         others = beside.as_dict()
         self.pending.entered = Entered(**{name: getattr(result, name) - others[name] for name in others})
         self._close(expect, result.found, beside.inserted + beside.deleted)
-        self.notes += [note for note in result.notes if note not in self.notes]
+        self.note(result.notes)
+
+    def note(self, sentences: Iterable[str]) -> None:
+        """Take sentences into the record, each once."""
+        self.notes += [said for said in sentences if said not in self.notes]
 
     def keys_compared(self, keys: int, result: Published) -> None:
         """All keys of the source were compared with the table's."""
         self.done.entered.removed += result.removed
         self.notes.append(f"All {keys:,} keys were compared; {result.removed:,} rows are no longer at the source.")
-        self.notes += [note for note in result.notes if note not in self.notes]
+        self.note(result.notes)
 
     def published_unheard(self, expect: Summary, beside: Entered) -> None:
         """The load under way is published, but the destination's answer was lost with the connection."""

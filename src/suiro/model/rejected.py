@@ -9,7 +9,10 @@ import pyarrow as pa
 
 REJECTED: Final = "_suiro_rejected"  #: the table, in the schema of the table that the rows were meant for
 
-#: `row` is the row as it was read, as a JSON object of texts by column; `task` is the digest of the task's key.
+UNREADABLE: Final = ""  #: stands for a column's name before a line that is no row of the stream
+
+#: `row` is the row as it was read, as a JSON object of texts by column, or of one text by `UNREADABLE`; `task` is the
+#: digest of the task's key.
 SCHEMA: Final = pa.schema(
     [
         ("id", pa.string()),

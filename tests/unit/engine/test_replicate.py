@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from suiro.engine import carry
 from suiro.engine.context import RunContext
 from suiro.engine.replicate import ATTEMPTS, Systems, replicate
-from suiro.model.change import Rows, SchemaChange, Truncate
+from suiro.model.change import Change, Rows, SchemaChange, Truncate
 from suiro.model.errors import ConnectionLost
 from suiro.model.job import Drift, Task
 from suiro.model.receipt import Basis, Level
 from suiro.model.run import Progress, Status, TaskRun
-from suiro.model.schema import ReadMode
+from suiro.model.schema import Position, ReadMode
 from suiro.model.selection import KEYED, Deletes, WriteMode
+from suiro.spi.source import Read
 from suiro.testing.memory import (
     MemoryConfig,
     MemoryDestination,
@@ -278,6 +279,22 @@ def test_a_null_key_is_refused_by_its_column() -> None:
     done = world.run(Task(stream="orders", write=WriteMode.MERGE))
     assert done.error is not None and done.error.code == "data_error" and "column id" in done.error.message
     assert world.store.disk.tables == {} and not world.store.disk.staging
+
+
+def test_keys_of_a_read_that_ends_too_early_take_nothing_for_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World([(i, i, "x") for i in range(4)])
+    task = Task(stream="orders", write=WriteMode.MERGE, deletes=Deletes.HARD)
+    assert world.run(task).status is Status.SUCCEEDED
+    whole = MemorySource.read
+
+    def cut(self: MemorySource, read: Read, since: Position | None) -> Iterator[Change]:
+        keys_only = read.selections[0].columns == ("id",)
+        yield from (change for change in whole(self, read, since) if not keys_only or isinstance(change, Rows))
+
+    monkeypatch.setattr(MemorySource, "read", cut)
+    done = world.run(task)
+    assert done.error is not None and "ended without a checkpoint" in done.error.message
+    assert len(world.rows()) == 4
 
 
 def test_a_schema_change_and_a_truncate_are_segments_of_one_load() -> None:

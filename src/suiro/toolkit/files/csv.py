@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from suiro.model.errors import DataError
-from suiro.model.rejected import RejectedRow
+from suiro.model.rejected import UNREADABLE, RejectedRow
 from suiro.model.types import is_text
 from suiro.toolkit.files import sniff, texts
 from suiro.toolkit.files.content import Part, reading
@@ -212,7 +212,7 @@ def _rejected(rejects: list[RejectedRow], part: Part, dialect: Dialect, row: pa_
     """Keep a row of another width; called while the CSV reader goes on."""
     place = "" if row.number is None else f", row {row.number}"
     said = f"{part.label}{place}: {row.actual_columns} values where there are {len(dialect.names)} columns"
-    rejects.append(RejectedRow(reason=said, row=json.dumps({"": row.text}, ensure_ascii=False)))
+    rejects.append(RejectedRow(reason=said, row=json.dumps({UNREADABLE: row.text}, ensure_ascii=False)))
     return "skip"
 
 
