@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from mariadb import MariaDBServer, installed_mariadb
 from servers import PostgresServer, embedded_postgres, installed_postgres
+from shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,12 @@ def suiro_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "suiro-home"
     monkeypatch.setenv("SUIRO_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def suiro(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Runs commands of `suiro` in this process."""
+    return Shell(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="session")

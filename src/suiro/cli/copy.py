@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from suiro.app.mapping import mask_key_of, rules_of
+from suiro.app.results import run_as_json
 from suiro.app.runs import Copy, Copying
 from suiro.app.statements import statement_of
 from suiro.app.tasks import backfill_of, columns_of, masks_of, most_of, names_of_columns, pairs_of, window_of
 from suiro.cli import options
 from suiro.cli.connections import Json
-from suiro.cli.output import print_fit, print_json, print_pushed, print_run, print_table, progress, run_as_json, said
+from suiro.cli.output import print_fit, print_json, print_pushed, print_run, print_table, progress, said
 from suiro.model.errors import ConfigError
 from suiro.model.job import Drift, Task
 from suiro.model.naming import NamePolicy

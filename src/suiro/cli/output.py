@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from functools import cache
@@ -100,25 +99,6 @@ def print_error(error: SuiroError) -> None:
     tell(f"Error: {error.message}", "red")
     if error.hint:
         tell(error.hint)
-
-
-def run_as_json(run: Run) -> dict[str, Any]:
-    """The public shape of a run's result."""
-    return {
-        "run": run.id,
-        "status": run.status.value,
-        "seconds": round(run.seconds, 3),
-        "tasks": [task_as_json(task) for task in run.tasks],
-    }
-
-
-def task_as_json(task: TaskRun) -> dict[str, Any]:
-    """The public shape of a task run's result."""
-    found = asdict(task) | {"status": task.status.value, "seconds": round(task.seconds, 3)}
-    found["position"] = None if task.position is None else dict(task.position)
-    if task.receipt is not None:
-        found["receipt"] = asdict(task.receipt) | {"adds_up": task.receipt.adds_up}
-    return found
 
 
 def print_run(run: Run) -> None:

@@ -157,7 +157,7 @@ def task_key(plan: Plan, source_identity: str, run: str) -> TaskKey:
         stream=plan.selection.stream.name,
         filter=_filter(plan.task),
         table=plan.table,
-        generation=run if once else "",
+        generation=run if once else str(plan.task.generation or ""),
     )
 
 

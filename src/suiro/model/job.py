@@ -56,6 +56,7 @@ class Task:
     only_new_data: bool = False  #: a replace that read no row leaves the table as it is
     most_rejected: int | float = 0
     """How many rows may be rejected, or (a float) which share of those read, before the run fails."""
+    generation: int = 0  #: how often its position was reset; each time it begins as another task
     retry: bool = False  #: carry the rows that earlier runs of this task rejected, and no others
     drift: Drift = Drift.EVOLVE
     verify: Level = Level.SUMS

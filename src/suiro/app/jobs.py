@@ -1,0 +1,114 @@
+"""Jobs: what their documents ask of the engine, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from suiro.app.documents import JobDocument, TaskDocument, TaskSettings, bytes_of
+from suiro.app.mapping import Rules, mask_key_of, rules_of
+from suiro.app.statements import statement_of, tasks_of_statements
+from suiro.app.tasks import masks_of, most_of, window_of
+from suiro.model.errors import ConfigError, InternalError
+from suiro.model.job import Task
+from suiro.model.naming import split_name
+
+LEAST_MEMORY: Final = 256 * 2**20  #: bytes that a process needs to carry anything
+
+
+def task_of(document: TaskDocument) -> tuple[Task, Rules]:
+    """The engine's task, and the rules that map its columns. ConfigError where a word of it can't be read."""
+    said = document
+    shared = Task(
+        stream=said.stream or "",
+        table=said.table,
+        read=said.read,
+        write=said.write,
+        key=said.key,
+        cursor=said.cursor,
+        look_back=window_of(said.look_back) if said.look_back else None,
+        start=said.start,
+        window=window_of(said.window) if said.window else None,
+        columns=_columns(said.columns),
+        drop=said.drop,
+        types=said.types,
+        masks={name: masks_of(f"x={how or 'null'}")["x"] for name, how in said.mask.items()},
+        mask_key=mask_key_of(said.mask_key) if said.mask_key else None,
+        existing=said.existing,
+        where=said.where,
+        limit=said.limit,
+        deletes=said.deletes,
+        most_deleted=said.most_deleted,
+        replace=said.replace,
+        only_new_data=said.only_new_data,
+        most_rejected=most_of(said.most_rejected),
+        drift=said.drift,
+        verify=said.verify,
+    )
+    if said.sql is not None:
+        (shared,) = tasks_of_statements([statement_of(said.sql)], shared)
+    return shared, rules_of(said.computed, said.names, said.prefix, said.schema_name)
+
+
+def _columns(said: Mapping[str, str] | tuple[str, ...] | None) -> Mapping[str, str]:
+    if said is None:
+        return {}
+    return said if isinstance(said, Mapping) else {name: name for name in said}
+
+
+def name_of(document: TaskDocument) -> str:
+    """What commands call a task: its name, else its table's, else its stream's."""
+    if document.name is not None:
+        return document.name
+    if document.sql is not None:
+        task, _ = task_of(document)
+        return task.table or task.stream
+    assert document.stream is not None
+    return document.table or split_name(document.stream)[-1]
+
+
+def tasks_of_job(job: JobDocument, discover: Callable[[], Iterable[str]]) -> dict[str, TaskDocument]:
+    """Every task of a job by its name, with the job's defaults. `discover` names the source's streams."""
+    documents = [_with_defaults(task, job.defaults) for task in job.tasks]
+    if job.type == "all":
+        own = {task.stream for task in documents}
+        streams = [s for s in discover() if s not in own and not any(fnmatchcase(s, p) for p in job.exclude)]
+        documents += [_with_defaults(TaskDocument(stream=stream), job.defaults) for stream in streams]
+    found: dict[str, TaskDocument] = {}
+    for document in documents:
+        name = name_of(document)
+        if name in found and document.stream is not None and document.name is None:
+            name = document.stream  # two schemas have a stream of that name
+        if name in found:
+            raise ConfigError(f"two tasks of the job are called {name}", hint="Give each task a name of its own.")
+        found[name] = document
+    return found
+
+
+def _with_defaults(task: TaskDocument, defaults: TaskSettings) -> TaskDocument:
+    given = defaults.model_dump(exclude_unset=True, by_alias=True) | task.model_dump(exclude_unset=True, by_alias=True)
+    try:
+        return TaskDocument.model_validate(given)
+    except ValidationError as error:
+        raise InternalError(f"a task and the defaults of its job don't go together: {error}") from error
+
+
+def memory_of(document: JobDocument) -> int | None:
+    """The bytes that a run of the job may hold; ConfigError if they are too few for its processes."""
+    if document.memory is None:
+        return None
+    found = bytes_of(document.memory)
+    if found // document.parallel < LEAST_MEMORY:
+        raise ConfigError(
+            f"memory {document.memory} is too little for {document.parallel} tasks at once",
+            hint=f"Each needs {LEAST_MEMORY // 2**20} MiB at least: allow more memory, or fewer tasks at once.",
+        )
+    return found
+
+
+def as_settings(document: TaskDocument) -> dict[str, Any]:
+    """The document as plain data for the store, and for the process that carries it."""
+    return document.model_dump(mode="json", by_alias=True, exclude_defaults=True)

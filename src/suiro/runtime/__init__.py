@@ -1,0 +1,1 @@
+"""Processes that carry task runs, and who watches over them."""
