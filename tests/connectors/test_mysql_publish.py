@@ -410,6 +410,19 @@ def test_an_append_of_suiros_is_merged_by_a_key_that_it_then_gets(database: Data
     assert database.execute("SELECT * FROM t ORDER BY id") == [(1, "a"), (2, "z"), (3, "c")]
 
 
+def test_a_table_that_is_all_key_is_merged_into(database: Database) -> None:
+    links = pa.schema([("post", pa.int32()), ("tag", pa.string())])
+
+    def rows(*pairs: tuple[int, str]) -> pa.Table:
+        return pa.Table.from_pylist([{"post": post, "tag": tag} for post, tag in pairs], links)
+
+    first = database.load(rows((1, "a"), (1, "b"), (1, "b")), merge("post", "tag"))
+    assert (first.inserted, first.updated, first.unchanged, first.superseded) == (2, 0, 0, 1)
+    again = database.load(rows((1, "b"), (2, "a")), merge("post", "tag"), position=1)
+    assert (again.inserted, again.updated, again.unchanged, again.superseded) == (1, 0, 1, 0)
+    assert database.execute("SELECT * FROM t ORDER BY post, tag") == [(1, "a"), (1, "b"), (2, "a")]
+
+
 def test_rows_with_one_key_cannot_all_replace_a_table(database: Database) -> None:
     with pytest.raises(DataError, match="Duplicate entry"):
         database.load(people((1, "a"), (1, "b")), WriteSpec(mode=WriteMode.REPLACE, key=("id",)))

@@ -198,6 +198,22 @@ def test_secrets_are_sealed_kept_and_never_shown(
     assert "the secret is empty" in suiro("secret", "set", "pg").err
 
 
+def test_stored_connections_are_known_to_every_command(suiro: Shell, shop: Shop, orders_url: str) -> None:
+    user, password, host, port, name = _parts(orders_url)
+    file = shop.folder / "c.yaml"
+    text = f"Server={host};Port={port};Database={name};User={user};Password={password};"
+    file.write_text(
+        f"connections:\n  pg: {{type: postgres, connection_string: '{text}'}}\n"
+        f"  wh: {{type: duckdb, path: '{shop.warehouse}'}}\n"
+    )
+    assert suiro("apply", str(file)).code == 0
+    assert suiro("check", "pg").code == 0
+    assert suiro("copy", "pg", "wh", "--stream", "public.orders").code == 0
+    assert suiro("sql", "wh", "SELECT count(*) AS n FROM orders", "--json").json == [{"n": 1000}]
+    assert password not in suiro("export").out
+    assert suiro("check", "gp").code == 2
+
+
 @pytest.mark.parametrize(
     ("jobs", "said"),
     [

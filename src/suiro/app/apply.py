@@ -134,7 +134,7 @@ def _connection_change(
         raise ConfigError(f"the name {WAREHOUSE} is the embedded warehouse's", hint="Choose another name.")
     whole = {"type": type_, **stored.checked(name, type_, settings, kept, metadata)}
     before = None if kept is None else {"type": kept.connector, **stored.settings_of(kept, metadata)}
-    secret = set(stored.secret_paths(catalog.find(type_).config, settings))
+    secret = set(stored.secret_paths(catalog.find(type_).config, whole))
     return _change("connection", name, before, whole, secret)
 
 

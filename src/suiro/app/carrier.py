@@ -6,15 +6,16 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from suiro.app.connections import Connection, configure, connection
+from suiro.app.connections import connection
 from suiro.app.documents import TaskDocument
 from suiro.app.jobs import task_of
 from suiro.app.mapping import mapped_task
+from suiro.app.opened import Connection, configure
 from suiro.app.results import task_as_json
 from suiro.app.runs import carried
 from suiro.app.tasks import backfill_of
 from suiro.catalog import find
-from suiro.engine.context import MEMORY_BYTES, RunContext
+from suiro.engine.context import Budgets, RunContext
 from suiro.model.errors import SuiroError
 from suiro.model.run import Failure, Progress, Status, TaskRun
 from suiro.model.selection import Resync
@@ -45,7 +46,8 @@ def carry(spec: Spec, context: RunContext, told: Callable[[Progress], None]) -> 
 
 def lend(spec: Spec) -> RunContext:
     """The context that a task run is carried in."""
-    return RunContext(spec["run"], memory_bytes=spec.get("memory_bytes") or MEMORY_BYTES)
+    memory = spec.get("memory")
+    return RunContext(spec["run"], budgets=None if memory is None else Budgets.within(memory))
 
 
 def _connection(said: Mapping[str, Any]) -> Connection:

@@ -7,60 +7,67 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
-
-from pydantic import ValidationError
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from suiro import catalog
-from suiro.app.home import WAREHOUSE, warehouse
+from suiro.app.connection_strings import is_connection_string, prefix_of, properties, settings_from
+from suiro.app.connector_settings import flat_settings, known_settings, put, uri_parts
+from suiro.app.home import WAREHOUSE, has_metadata, warehouse
+from suiro.app.opened import Connection, configure
 from suiro.engine.context import RunContext
 from suiro.model.errors import ConfigError
 from suiro.model.schema import Stream
-from suiro.spi.connector import Connector, ConnectorConfig
-from suiro.spi.context import Context
-from suiro.spi.destination import Destination
-from suiro.spi.source import Source
+from suiro.spi.connector import Connector
+from suiro.toolkit.sql.server import ServerConfig
 
+_USUAL = "postgres"  #: the connector of connection strings that name none
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", flags=re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """A connector plus a user's settings. `name` is as the user wrote it, without secrets."""
+class Checked:
+    """A connection that was reached, and sentences for the user about it."""
 
-    name: str
-    connector: Connector
-    config: ConnectorConfig
-
-    def source(self, context: Context) -> Source[Any]:
-        """Open it for reading."""
-        if self.connector.source is None:
-            raise ConfigError(f"{self.connector.title} can't be read from", hint="Choose another source.")
-        return self.connector.source(self.config, context)
-
-    def destination(self, context: Context) -> Destination[Any]:
-        """Open it for writing."""
-        if self.connector.destination is None:
-            raise ConfigError(f"{self.connector.title} can't be written to", hint="Choose another destination.")
-        return self.connector.destination(self.config, context)
+    connection: Connection
+    notes: tuple[str, ...]
 
 
 def connection(text: str) -> Connection:
-    """What a user means by `text`: a URI, or the name of a connection. ConfigError says what is wrong with it."""
+    """What a user means by `text`: a URI, a connection string, or the name of a connection.
+
+    ConfigError says what is wrong with it.
+    """
     found = _SCHEME.fullmatch(text)
     if found is not None:
         return _from_uri(found.group(1).lower(), found.group(2))
+    if is_connection_string(text):
+        return _from_properties(text)
     if text == WAREHOUSE:
         connector = catalog.find("duckdb")
-        path = _parts(connector.config)["location"]
+        path = uri_parts(connector.config)["location"]
         return Connection(name=WAREHOUSE, connector=connector, config=configure(connector, {path: str(warehouse())}))
+    found_stored = _stored(text)
+    if found_stored is not None:
+        return found_stored
+    shown = repr(text) if re.fullmatch(r"[\w .-]*", text) else "what was given"
     raise ConfigError(
-        f"{text!r} is neither a URI nor the name of a connection",
+        f"{shown} is neither a URI nor the name of a connection",
         hint=f"Write for example postgresql://user@host/database, or {WAREHOUSE} for the embedded warehouse.",
     )
 
 
-def check(text: str) -> Connection:
+def _stored(name: str) -> Connection | None:
+    """The stored connection of that name; without a metadata database there is none."""
+    if not has_metadata():
+        return None
+    from suiro.app import metadata, stored  # on use: most copies name no stored connection
+
+    known = metadata.metadata()
+    found = next((one for one in known.connections.all() if one.name == name), None)
+    return None if found is None else stored.opened(found, known)
+
+
+def check(text: str) -> Checked:
     """Reach the system as a source, or as a destination if it is only that. Raises what stands in the way."""
     found = connection(text)
     with RunContext("check") as context:
@@ -70,7 +77,8 @@ def check(text: str) -> Connection:
         else:
             with closing(found.destination(context)) as destination:
                 destination.check()
-    return found
+    notes = found.config.notes() if isinstance(found.config, ServerConfig) else ()
+    return Checked(connection=found, notes=notes)
 
 
 @contextmanager
@@ -83,42 +91,30 @@ def streams(text: str) -> Iterator[Iterator[Stream]]:
 def _from_uri(scheme: str, rest: str) -> Connection:
     connector = catalog.for_scheme(scheme)
     before, _, query = rest.partition("?")
-    parts = _parts(connector.config)
+    parts, known = uri_parts(connector.config), flat_settings(connector.config)
     given = _location(parts, before) if "location" in parts else _network(parts, scheme, before)
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=False):
-        if name not in _settings(connector.config):
-            known = ", ".join(sorted(_settings(connector.config)))
-            raise ConfigError(f"{connector.title} has no setting {name!r}", hint=f"Its settings are: {known}.")
-        given[name] = value
+        if name not in known:
+            raise ConfigError(f"{connector.title} has no setting {name!r}", hint=known_settings(connector))
+        put(given, known[name], value)
     return Connection(name=_shown(scheme, rest), connector=connector, config=configure(connector, given))
 
 
-def configure(connector: Connector, given: dict[str, Any]) -> ConnectorConfig:
-    """The connector's settings from these values; ConfigError names the first that is wrong."""
-    try:
-        return connector.config.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(at) for at in first["loc"]) or "the settings"
-        raise ConfigError(
-            f"{connector.title}: {where}: {first['msg'].lower()}",
-            hint=f"Its settings are: {', '.join(sorted(_settings(connector.config)))}.",
-        ) from error
+def _from_properties(text: str) -> Connection:
+    scheme, rest = prefix_of(text)
+    connector = catalog.find(_USUAL) if scheme is None else catalog.for_scheme(scheme)
+    given = settings_from(connector, properties(rest))
+    return Connection(name=_named(connector, given), connector=connector, config=configure(connector, given))
 
 
-def _settings(config: type[ConnectorConfig]) -> dict[str, str]:
-    """The names of settings as users write them, and the fields behind them."""
-    return {field.alias or name: name for name, field in config.model_fields.items()}
-
-
-def _parts(config: type[ConnectorConfig]) -> dict[str, str]:
-    """Which setting each part of a URI fills."""
-    found = {}
-    for name, field in config.model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and "uri" in extra:
-            found[str(extra["uri"])] = field.alias or name
-    return found
+def _named(connector: Connector, given: dict[str, Any]) -> str:
+    """A URI of what identifies the connection, and nothing else of what was given."""
+    parts = uri_parts(connector.config)
+    if "location" in parts:
+        return f"{connector.schemes[0]}://{given.get(parts['location'], '')}"
+    host, port, user, path = (given.get(parts.get(part, "")) for part in ("host", "port", "user", "path"))
+    shown = f"{connector.schemes[0]}://{f'{user}@' if user else ''}{host or 'localhost'}"
+    return shown + (f":{port}" if port else "") + (f"/{path}" if path else "")
 
 
 def _location(parts: dict[str, str], before: str) -> dict[str, Any]:
@@ -135,7 +131,9 @@ def _network(parts: dict[str, str], scheme: str, before: str) -> dict[str, Any]:
     if "#" in before:
         raise ConfigError(f"the URI {scheme}://... holds a #", hint="Write %23 for a # in a user name or password.")
     values = {
-        "host": url.hostname,
+        "host": unquote(url.netloc.rpartition("@")[2].partition(":")[0])
+        if "%" in (url.hostname or "")
+        else url.hostname,
         "port": port,
         "user": None if url.username is None else unquote(url.username),
         "password": None if url.password is None else unquote(url.password),
@@ -149,6 +147,13 @@ def _network(parts: dict[str, str], scheme: str, before: str) -> dict[str, Any]:
             raise ConfigError(f"{scheme}:// takes no {part}", hint="Leave it out.")
         given[parts[part]] = value
     return given
+
+
+def _host(url: SplitResult) -> str | None:
+    """The host; a path of a Unix socket (%2F...) as it is written, while names are in lower case."""
+    if "%" not in (url.hostname or ""):
+        return url.hostname
+    return unquote(url.netloc.rpartition("@")[2].partition(":")[0])
 
 
 _FORM = "Write scheme://user:password@host:port/database?setting=value, special characters as %XX."

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from suiro.app.connections import Connection
 from suiro.app.names import names_of
+from suiro.app.opened import Connection
 from suiro.engine.context import RunContext
 from suiro.engine.replicate import asked_source
 from suiro.model.errors import ConfigError

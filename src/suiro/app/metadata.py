@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from suiro.app.home import home
+from suiro.app.home import METADATA, home
 from suiro.store.connections import Connections
 from suiro.store.database import Database, open_database
 from suiro.store.jobs import Jobs
@@ -30,7 +30,7 @@ class Metadata:
 
 def metadata_url() -> str:
     """`SUIRO_METADATA_URL`, or the SQLite file in Suiro's home."""
-    return os.environ.get("SUIRO_METADATA_URL") or sqlite_url(home() / "suiro.db")
+    return os.environ.get("SUIRO_METADATA_URL") or sqlite_url(home() / METADATA)
 
 
 def metadata() -> Metadata:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
-from suiro.app.connections import Connection
+from suiro.app.connections import connection
 from suiro.app.documents import TaskDocument
 from suiro.app.jobs import task_of
 from suiro.app.mapping import mapped_task
 from suiro.app.metadata import Metadata
-from suiro.app.running import named, new_run
+from suiro.app.opened import Connection
+from suiro.app.running import new_run
 from suiro.engine.context import RunContext
 from suiro.engine.mapped import carried_task, mapped_source
 from suiro.engine.plan import plan_task, task_key
@@ -59,7 +60,7 @@ def set_position(job_name: str, task: str, position: Mapping[str, Any], metadata
             f"a position of {task} has the parts {', '.join(sorted(saved.position))}",
             hint=f"Change what suiro position show {job_name} {task} prints.",
         )
-    source, destination = named(job.source, metadata), named(job.destination, metadata)
+    source, destination = connection(job.source), connection(job.destination)
     with RunContext(new_run()) as context:
         _move(one, source, destination, position, context)
         metadata.runs.save_position(job.id, one.name, dict(position), context.run)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from suiro.app import stored
 from suiro.app.apply import put_job
-from suiro.app.connections import Connection, connection
+from suiro.app.connections import connection
 from suiro.app.documents import JobDocument
 from suiro.app.jobs import LEAST_MEMORY, memory_of
 from suiro.app.metadata import Metadata
@@ -122,14 +122,6 @@ def prepared(claimed: Claimed, metadata: Metadata) -> Prepared:
     return Prepared(spec=spec, memory=each)
 
 
-def named(text: str, metadata: Metadata) -> Connection:
-    """The connection that a name or URI means: a stored one, or what `connection` knows."""
-    for found in metadata.connections.all():
-        if found.name == text:
-            return stored.opened(found, metadata)
-    return connection(text)
-
-
 def result(id_: str, metadata: Metadata) -> dict[str, Any]:
     """A run as plain data: the public shape of a run's result, with what is known of task runs that didn't end."""
     tasks = metadata.runs.task_runs(id_)
@@ -161,7 +153,7 @@ def _going(name: str, metadata: Metadata) -> list[str]:
 
 
 def _with_new_streams(job: StoredJob, document: JobDocument, metadata: Metadata) -> tuple[StoredJob, list[str]]:
-    with RunContext("streams") as context, closing(named(job.source, metadata).source(context)) as source:
+    with RunContext("streams") as context, closing(connection(job.source).source(context)) as source:
         streams = [stream.name for stream in source.discover()]
     before = {task.name for task in job.tasks}
     changed = put_job(job.name, document, metadata, streams)

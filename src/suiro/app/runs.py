@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from suiro.app.connections import Connection, connection
+from suiro.app.connections import connection
 from suiro.app.mapping import MappedTask, Rules, mapped_task
+from suiro.app.opened import Connection
 from suiro.app.statements import tasks_of_statements
 from suiro.engine.context import RunContext
 from suiro.engine.mapped import MappedSource, carried_task, mapped_source

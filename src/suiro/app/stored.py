@@ -9,11 +9,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from suiro import catalog
-from suiro.app.connections import Connection, configure
+from suiro.app.connection_strings import properties, settings_from
 from suiro.app.documents import near
 from suiro.app.metadata import Metadata
+from suiro.app.opened import Connection, configure
 from suiro.app.references import has_reference, resolved
 from suiro.model.errors import ConfigError
+from suiro.spi.connector import Connector
 from suiro.store.connections import StoredConnection, bound_to, new_id
 
 KEPT: Final = "${kept}"  #: in a document: the secret that the store has already
@@ -68,6 +70,7 @@ def checked(
     Settings that refer to something which isn't there now are only checked by name.
     """
     found = catalog.find(connector)
+    settings = _spelled_out(found, settings)
     known = {field.alias or at: field for at, field in found.config.model_fields.items()}
     for key in settings:
         if key not in known:
@@ -89,6 +92,13 @@ def checked(
     except ConfigError as error:
         raise ConfigError(f"connection {name}: {error.message}", hint=error.hint) from error
     return whole
+
+
+def _spelled_out(connector: Connector, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, those of a `connection_string` by their own names."""
+    rest = {name: value for name, value in settings.items() if name != "connection_string"}
+    text = settings.get("connection_string")
+    return rest if text is None else {**settings_from(connector, properties(str(text))), **rest}
 
 
 def shown(found: StoredConnection) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from suiro.cli.output import print_json, print_table, tell
 from suiro.model.types import logical_type
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
-Conn = Annotated[str, typer.Argument(metavar="CONN", help="A URI, or the name of a connection.")]
+Conn = Annotated[str, typer.Argument(metavar="CONN", help="A URI, a connection string, or the name of a connection.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +42,12 @@ def check(conn: Conn, json: Json = False) -> None:
     """Reach a system with these settings; nothing is changed."""
     found = connections.check(conn)
     if json:
-        print_json({"connection": found.name, "connector": found.connector.name, "ok": True})
+        of = found.connection
+        print_json({"connection": of.name, "connector": of.connector.name, "ok": True, "notes": found.notes})
     else:
-        tell(f"{found.name}: reached")
+        tell(f"{found.connection.name}: reached")
+        for note in found.notes:
+            tell(note)
 
 
 def streams(conn: Conn, json: Json = False) -> None:

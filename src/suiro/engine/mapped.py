@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -15,9 +14,9 @@ from suiro.engine.masks import Masker
 from suiro.engine.plan import column_names
 from suiro.engine.query.declared import agreed, cast
 from suiro.engine.query.head import read_head, select_of
-from suiro.engine.rejected import MOST_KEPT, cell_text
 from suiro.engine.replicate import asked_source
 from suiro.engine.transform import RowFilter
+from suiro.model.cells import row_text
 from suiro.model.change import OP, SEQ, Change, Checkpoint, Rejected, Rows, SchemaChange, Truncate
 from suiro.model.errors import ConfigError, DataError
 from suiro.model.job import Task
@@ -190,7 +189,7 @@ class MappedSource(Source[Any], Queries):
             if not rejects:
                 raise
             if data.num_rows == 1:
-                row = None if self._maskers else _row_text(data)
+                row = None if self._maskers else row_text(data)
                 yield Rejected(change.stream, (RejectedRow(reason=error.message, column=error.column, row=row),))
                 return
             half = data.num_rows // 2
@@ -245,8 +244,3 @@ def _key(task: Task, stream: Stream) -> frozenset[str]:
 def _unseen(row: RejectedRow) -> RejectedRow:
     """Of a row that the source can't read nobody knows which value belongs to which column: nothing is kept."""
     return replace(row, row=None)
-
-
-def _row_text(row: pa.RecordBatch) -> str | None:
-    text = json.dumps({name: cell_text(row.column(name)) for name in row.schema.names}, ensure_ascii=False)
-    return text if len(text) <= MOST_KEPT else None

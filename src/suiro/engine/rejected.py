@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from suiro.model.cells import row_text
 from suiro.model.change import OP, SEQ, Rejected
 from suiro.model.errors import DataError
 from suiro.model.job import TaskKey
@@ -19,7 +19,6 @@ from suiro.model.selection import Deletes, WriteMode, WriteSpec
 from suiro.spi.destination import Claim
 
 Act = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, int]]
-MOST_KEPT = 1 << 16  #: characters of a row that are kept
 MOST_HELD = 1 << 25  #: characters of rejected rows that wait in memory for their load's publish
 
 APPENDED = WriteSpec(mode=WriteMode.APPEND)
@@ -146,62 +145,9 @@ class Rejects:
 
 
 def _text(row: pa.RecordBatch) -> str | None:
-    kept = [name for name in row.schema.names if name not in (OP, SEQ)]
-    text = json.dumps({name: cell_text(row.column(name)) for name in kept}, ensure_ascii=False)
-    return text if len(text) <= MOST_KEPT else None
+    return row_text(row.select([name for name in row.schema.names if name not in (OP, SEQ)]))
 
 
 def family(key: TaskKey) -> str:
     """What the rejected rows of all runs of a task have in common: the digest of its key without the generation."""
     return TaskKey(source=key.source, stream=key.stream, filter=key.filter, table=key.table).digest()
-
-
-# -- cells as text and back --------------------------------------------------------------------------------------------
-
-
-def cell_text(column: pa.Array) -> str | None:
-    """The one value of a column as text that `cell_array` reads back."""
-    plain = column.storage if isinstance(column, pa.ExtensionArray) else column
-    if not plain[0].is_valid:
-        return None
-    if _is_bytes(plain.type):
-        return bytes(plain[0].as_py()).hex()
-    if pa.types.is_nested(plain.type):
-        return json.dumps(plain[0].as_py(), ensure_ascii=False, default=str)
-    if not pa.types.is_temporal(plain.type):
-        return str(plain.cast(pa.string())[0].as_py())
-    count = f"#{plain.view(_counted(plain.type))[0].as_py()}"
-    try:
-        text = str(plain.cast(pa.string())[0].as_py())
-        return text if cell_array([text], plain.type).equals(plain) else count
-    except pa.ArrowInvalid:
-        return count
-
-
-def cell_array(texts: Sequence[str | None], type_: pa.DataType) -> pa.Array:
-    """Values from their texts. ArrowInvalid where one is none."""
-    inner = type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
-    if _is_bytes(inner):
-        plain = pa.array([None if text is None else bytes.fromhex(text) for text in texts], inner)
-    elif pa.types.is_nested(inner):
-        plain = pa.array([None if text is None else json.loads(text) for text in texts], inner)
-    elif pa.types.is_temporal(inner):
-        plain = pa.concat_arrays([_time(text, inner) for text in texts] or [pa.array([], inner)])
-    else:
-        plain = pa.array(list(texts), pa.string()).cast(inner)
-    return pa.ExtensionArray.from_storage(type_, plain) if isinstance(type_, pa.BaseExtensionType) else plain
-
-
-def _time(text: str | None, type_: pa.DataType) -> pa.Array:
-    """One moment, day or time: as people write it, or `#` and the count that Arrow keeps (infinities, far years)."""
-    if text is not None and text.startswith("#"):
-        return pa.array([int(text[1:])], _counted(type_)).view(type_)
-    return pa.array([text], pa.string()).cast(type_)
-
-
-def _counted(type_: pa.DataType) -> pa.DataType:
-    return pa.int32() if type_.bit_width == 32 else pa.int64()
-
-
-def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))

@@ -82,16 +82,14 @@ class _Work:
     def ended(self, status: Status, started: float) -> TaskRun:
         while True:
             self.attempts += 1
-            claimed = False
             try:
                 with ExitStack() as stack:
                     self._open(stack)
-                    claimed = True
                     assert self.attempt is not None
                     self.attempt.run()
                 return self._report(status, started, None)
             except (ConnectionLost, RateLimited) as error:
-                if not claimed or self.attempts == ATTEMPTS or self.context.cancelled:
+                if self.attempt is None or self.attempts == ATTEMPTS or self.context.cancelled:
                     raise
                 wait = error.retry_after or min(2.0 ** (self.attempts - 1), _PATIENCE)
                 self.context.log.warning("%s; trying again in %.0f s", error.message, wait)

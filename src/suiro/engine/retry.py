@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from suiro.engine.rejected import cell_array, rejected_table
+from suiro.engine.rejected import rejected_table
+from suiro.model.cells import cell_array
 from suiro.model.change import Change, Checkpoint, Rows
 from suiro.model.errors import ConfigError, DataError, UserError
 from suiro.model.naming import split_name

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suiro.engine import carry
-from suiro.engine.context import RunContext
+from suiro.engine.context import Budgets, RunContext
 from suiro.engine.replicate import ATTEMPTS, Systems, replicate
 from suiro.model.change import Change, Rows, SchemaChange, Truncate
 from suiro.model.errors import ConnectionLost
-from suiro.model.job import Drift, Task
+from suiro.model.job import Drift, Task, TaskKey
 from suiro.model.receipt import Basis, Level
 from suiro.model.run import Progress, Status, TaskRun
 from suiro.model.schema import Position, ReadMode
 from suiro.model.selection import KEYED, Deletes, WriteMode
+from suiro.spi.destination import Claim
 from suiro.spi.source import Read
 from suiro.testing.memory import (
     MemoryConfig,
@@ -38,6 +38,8 @@ SCHEMA = pa.schema([("id", pa.int64()), ("at", pa.int64()), ("name", pa.string()
 class World:
     """A source system, a destination's disk, and runs between them."""
 
+    budgets = Budgets()
+
     def __init__(self, rows: list[tuple[Any, ...]] | None = None, **moods: Any) -> None:
         self.streams = MemoryStreams(**moods)
         self.store = MemoryStore()
@@ -47,7 +49,7 @@ class World:
 
     def run(self, task: Task | None = None, *, run: str | None = None) -> TaskRun:
         self.runs += 1
-        with RunContext(run or f"run{self.runs}") as context:
+        with RunContext(run or f"run{self.runs}", budgets=self.budgets) as context:
             context.wait = lambda seconds: None  # type: ignore[method-assign]
             systems = Systems(
                 source=lambda: MemorySource(MemorySourceConfig(system=self.streams), context),
@@ -149,7 +151,7 @@ def test_an_append_of_one_run_happens_once_and_of_another_again() -> None:
 
 
 def test_long_reads_are_published_a_load_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carry, "LOAD_BYTES", 1000)
+    monkeypatch.setattr(World, "budgets", Budgets(load=1000))
     world = World([(i, i, "x") for i in range(1000)], batch_rows=10, checkpoint_rows=10)
     done = world.run(incremental(WriteMode.APPEND))
     assert done.error is None
@@ -160,7 +162,7 @@ def test_long_reads_are_published_a_load_at_a_time(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_full_append_that_the_source_adds_up_is_one_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carry, "LOAD_BYTES", 1000)
+    monkeypatch.setattr(World, "budgets", Budgets(load=1000))
     world = World([(i, i, "x") for i in range(1000)], batch_rows=10, checkpoint_rows=10)
     done = world.run(Task(stream="orders", write=WriteMode.APPEND))
     assert done.error is None
@@ -169,7 +171,7 @@ def test_a_full_append_that_the_source_adds_up_is_one_load(monkeypatch: pytest.M
 
 
 def test_what_is_published_counts_even_if_the_run_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carry, "LOAD_BYTES", 1000)
+    monkeypatch.setattr(World, "budgets", Budgets(load=1000))
     rows = [(i, i, "x") for i in range(1000)]
     world = World(rows, batch_rows=10, checkpoint_rows=10, breaks_after=500)
     done = world.run(incremental(WriteMode.APPEND))
@@ -195,6 +197,31 @@ def test_a_connection_that_never_was_is_told_at_once() -> None:
         done = replicate(Task(stream="orders"), systems, context)
     assert (done.status, done.attempts) == (Status.FAILED, 1)
     assert done.error is not None and done.error.hint == "Check the host."
+
+
+def test_a_system_that_stays_away_for_a_while_after_a_lost_connection_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World([(1, 1, "a")])
+    whole, broken = MemorySource.read, [ConnectionLost("it broke")]
+    away = [ConnectionLost("nothing answers"), ConnectionLost("nothing answers")]
+
+    def read(self: MemorySource, read: Read, since: Position | None) -> Iterator[Change]:
+        if broken:
+            raise broken.pop()
+        yield from whole(self, read, since)
+
+    def claim(self: MemoryDestination, key: TaskKey, run: str) -> Claim:
+        if not broken and away:
+            raise away.pop()
+        return claimed(self, key, run)
+
+    claimed = MemoryDestination.claim
+    monkeypatch.setattr(MemorySource, "read", read)
+    monkeypatch.setattr(MemoryDestination, "claim", claim)
+    done = world.run(incremental(WriteMode.MERGE))
+    assert (done.status, done.attempts) == (Status.SUCCEEDED, 4), done.error
+    assert world.rows() == [(1, 1, "a")]
 
 
 def test_attempts_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

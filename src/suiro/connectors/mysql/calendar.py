@@ -71,6 +71,17 @@ def date_text(packed: bytes) -> str:
     return f"{int.from_bytes(packed[:2], 'little'):04}-{packed[2]:02}-{packed[3]:02}"
 
 
+def why_no_date(packed: bytes) -> str:
+    """What a packed date that no calendar has is, without its value."""
+    text = date_text(packed[:4])
+    if text == "0000-00-00":
+        return f"{text}, which no calendar has"
+    year, month, day = text.split("-")
+    wrong = {"year": year == "0000", "month": month == "00", "day": day == "00"}
+    parts = " and ".join(part for part, is_zero in wrong.items() if is_zero)
+    return f"a date without a {parts}" if parts else "a day that its month doesn't have"
+
+
 def moment_text(packed: bytes) -> str:
     """A packed date and time as the server writes it; fractions where there are any."""
     hour, minute, second = packed[4:7] if len(packed) > 4 else (0, 0, 0)

@@ -4,53 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from suiro.spi.connector import ConnectorConfig
+from suiro.toolkit.sql.server import ServerConfig, database_field, port_field, sslmode_field
 
 
-class MysqlConfig(ConnectorConfig):
-    """How to reach one MySQL or MariaDB server. A URI's parts and query fill the fields."""
+class MysqlConfig(ServerConfig):
+    """How to reach one MySQL or MariaDB server."""
 
-    host: str = Field(
-        "localhost",
-        title="Server",
-        description="Host name or address, or the path of a Unix socket.",
-        json_schema_extra={"uri": "host"},
+    port: int = port_field(3306)
+    database: str | None = database_field(
+        "Whose tables can be named without it. Left empty: every table is called database.table."
     )
-    port: int = Field(
-        3306, title="Port", description="TCP port of the server.", ge=1, le=65535, json_schema_extra={"uri": "port"}
-    )
-    database: str | None = Field(
-        None,
-        title="Database",
-        description="Whose tables can be named without it. Left empty: every table is called database.table.",
-        json_schema_extra={"uri": "path"},
-    )
-    user: str | None = Field(
-        None,
-        title="User",
-        description="Left empty: the name of the operating system's user.",
-        json_schema_extra={"uri": "user"},
-    )
-    password: SecretStr | None = Field(
-        None, title="Password", description="The user's password.", json_schema_extra={"uri": "password"}
-    )
+    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = sslmode_field()
     suiro_database: str | None = Field(
         None,
         title="Database for markers",
         description="Where Suiro keeps its markers and staging tables. Left empty: the database of the table loaded.",
-    )
-    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
-        "prefer", title="TLS", description="How much TLS is asked for; verify-full checks the server's name too."
-    )
-    sslrootcert: str | None = Field(
-        None, title="Root certificate", description="File with the certificate authority to trust."
-    )
-    sslcert: str | None = Field(None, title="Client certificate", description="File with the user's own certificate.")
-    sslkey: str | None = Field(None, title="Client key", description="File with the key of the client certificate.")
-    connect_timeout: int = Field(
-        15, title="Time to connect", description="Seconds to wait for the server to answer.", ge=1
     )
     tinyint1: Literal["integer", "boolean"] = Field(
         "integer",
@@ -72,4 +42,4 @@ class MysqlConfig(ConnectorConfig):
 
     def identity(self) -> str:
         """Host, port and database."""
-        return f"mysql:{self.host}:{self.port}/{self.database or ''}"
+        return f"mysql:{self.location}/{self.database or ''}"

@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from pymysql.constants import FIELD_TYPE as KIND
 
-from suiro.connectors.mysql.calendar import DAY, days, micros, moments
+from suiro.connectors.mysql.calendar import DAY, date_text, days, micros, moment_text, moments, time_text, why_no_date
 from suiro.connectors.mysql.wire import MARGIN, NUMBERS, Block, Definition, Places
 from suiro.model.errors import DataError, TransientError
 from suiro.model.types import logical_base
+from suiro.toolkit.sql.unreadable import Unreadable
 
 Mask = npt.NDArray[np.bool_]
 Words = npt.NDArray[Any]
@@ -52,7 +53,7 @@ class Decoder:
         self._readers = [reader(column, field) for column, field in zip(columns, schema, strict=True)]
 
     def batch(self, block: Block) -> pa.RecordBatch:
-        """The rows of a block; DataError names the column of a value that its type doesn't hold."""
+        """The rows of a block; DataError names the column of a value that its type doesn't hold, unless it is noted."""
         source = Bytes(block)
         at = block.starts + (1 + self._bitmap)
         arrays = []
@@ -63,18 +64,21 @@ class Decoder:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def reader(column: Definition, field: pa.Field, *, empty_dates: bool = False) -> Reader:
+def reader(
+    column: Definition, field: pa.Field, *, empty_dates: bool = False, unreadable: Unreadable | None = None
+) -> Reader:
     """What reads one column into a field's type; TransientError where it can't be that.
 
-    `empty_dates`: dates that no calendar has become NULL, else they are a DataError.
+    `empty_dates`: dates that no calendar has become NULL. Other values that the type doesn't hold are noted in
+    `unreadable`, by the rows of the block, and become NULL; without it the first is a DataError.
     """
     if column.kind in NUMBERS:
-        return _number_reader(column, field)
+        return _number_reader(column, field, unreadable)
     if column.kind in (KIND.DATE, KIND.NEWDATE, KIND.DATETIME, KIND.TIMESTAMP):
-        return _date_reader(field, empty_dates)
+        return _date_reader(field, empty_dates, unreadable)
     if column.kind == KIND.TIME:
-        return _time_reader(field)
-    return _text_reader(field)
+        return _time_reader(field, unreadable)
+    return _text_reader(field, unreadable)
 
 
 def validity(null: Mask | None) -> pa.Buffer | None:
@@ -100,13 +104,13 @@ def _step(at: Places, width: int, null: Mask | None) -> Places:
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-def _number_reader(column: Definition, field: pa.Field) -> Reader:
+def _number_reader(column: Definition, field: pa.Field, unreadable: Unreadable | None) -> Reader:
     kind, width = column.numpy.str, column.numpy.itemsize
     type_ = field.type
     from_integers = pa.types.is_decimal(type_) or pa.types.is_boolean(type_)  # expressions come in any width
     if column.numpy.kind == "f" if from_integers else column.numpy != _numpy(type_):
         raise changed(field)
-    finish = _number_finish(field)
+    finish = _number_finish(field, unreadable)
 
     def read(source: Bytes, at: Places, null: Mask | None) -> Found:
         return finish(source.words(kind, at), null), _step(at, width, null)
@@ -114,12 +118,12 @@ def _number_reader(column: Definition, field: pa.Field) -> Reader:
     return read
 
 
-def _number_finish(field: pa.Field) -> Callable[[Words, Mask | None], pa.Array]:
+def _number_finish(field: pa.Field, unreadable: Unreadable | None) -> Callable[[Words, Mask | None], pa.Array]:
     type_ = field.type
     if pa.types.is_decimal(type_):
         return lambda words, null: from_words(_decimal_words(words, type_.bit_width), type_, null)
     if pa.types.is_boolean(type_):
-        return lambda words, null: _truth(words, null, field.name)
+        return lambda words, null: _truth(words, null, field.name, unreadable)
     return lambda words, null: from_words(words, type_, null)
 
 
@@ -140,12 +144,21 @@ def _decimal_words(words: Words, width: int) -> Words:
     return found
 
 
-def _truth(words: Words, null: Mask | None, name: str) -> pa.Array:
-    if (((words != 0) & (words != 1)) if null is None else ((words != 0) & (words != 1) & ~null)).any():
-        raise DataError(
-            f"column {name} holds numbers other than 0 and 1, which are no booleans",
-            hint="Read it with tinyint1=integer.",
-        )
+def _truth(words: Words, null: Mask | None, name: str, unreadable: Unreadable | None) -> pa.Array:
+    wrong = (words != 0) & (words != 1)
+    if null is not None:
+        wrong &= ~null
+    if wrong.any():
+        if unreadable is None:
+            raise DataError(
+                f"column {name} holds numbers other than 0 and 1, which are no booleans",
+                hint="Read it with tinyint1=integer.",
+                column=name,
+            )
+        for row in np.flatnonzero(wrong).tolist():
+            said = f"column {name} holds a number other than 0 and 1, which is no boolean"
+            unreadable.note(row, name, text=str(words[row]), reason=said)
+        null = wrong if null is None else null | wrong
     bits = np.packbits(words != 0, bitorder="little")
     return pa.Array.from_buffers(pa.bool_(), len(words), [validity(null), pa.py_buffer(bits)])
 
@@ -153,7 +166,7 @@ def _truth(words: Words, null: Mask | None, name: str) -> pa.Array:
 # -- dates and times ---------------------------------------------------------------------------------------------------
 
 
-def _date_reader(field: pa.Field, empty_dates: bool) -> Reader:
+def _date_reader(field: pa.Field, empty_dates: bool, unreadable: Unreadable | None) -> Reader:
     if not (pa.types.is_date32(field.type) or pa.types.is_timestamp(field.type)):
         raise changed(field)
     wants_days = pa.types.is_date32(field.type)
@@ -167,7 +180,7 @@ def _date_reader(field: pa.Field, empty_dates: bool) -> Reader:
             unknown &= ~null
         if unknown.any():
             if not empty_dates:
-                raise _no_date(field.name)
+                _note_dates(field, source, at, length, unknown, unreadable)
             null = unknown if null is None else null | unknown
         words = day.astype(np.int32) if wants_days else moments(day, source.words("<u8", at + 5), length)
         if null is not None:
@@ -183,14 +196,33 @@ def source_null(null: Mask, unknown: Mask) -> Mask:
     return null & ~unknown
 
 
-def _no_date(name: str) -> DataError:
-    return DataError(
-        f"column {name} holds dates that no calendar has, such as 0000-00-00 or 2024-00-10",
-        hint="Set zero_dates=text to carry them as text, zero_dates=null to make them NULL, or filter those rows out.",
-    )
+def _note_dates(
+    field: pa.Field, source: Bytes, at: Places, length: Places, unknown: Mask, unreadable: Unreadable | None
+) -> None:
+    """Note the dates that no calendar has; DataError where that isn't wanted."""
+    name, type_ = field.name, field.type
+    if unreadable is None:
+        raise DataError(
+            f"column {name} holds dates that no calendar has, such as 0000-00-00 or 2024-00-10",
+            hint="Set zero_dates=text to carry them as text, zero_dates=null to make them NULL, or filter those rows "
+            "out.",
+            column=name,
+        )
+    for row in np.flatnonzero(unknown).tolist():
+        packed = _packed(source, at, length, row)
+        zone = "Z" if pa.types.is_timestamp(type_) and type_.tz else ""
+        text = date_text(packed[:4]) if pa.types.is_date32(type_) else moment_text(packed) + zone
+        said = f"column {name} holds {why_no_date(packed)}"
+        unreadable.note(row, name, text=text, reason=said, sorts_first=text.startswith("0000"))
 
 
-def _time_reader(field: pa.Field) -> Reader:
+def _packed(source: Bytes, at: Places, length: Places, row: int) -> bytes:
+    """The bytes of one value, without their length."""
+    start = int(at[row]) + 1
+    return bytes(source.buffer[start : start + int(length[row])])
+
+
+def _time_reader(field: pa.Field, unreadable: Unreadable | None) -> Reader:
     if not pa.types.is_time64(field.type):
         raise changed(field)
 
@@ -201,21 +233,37 @@ def _time_reader(field: pa.Field) -> Reader:
         words = micros(source.words("<u8", at + 1), source.words("<u4", at + 9), length)
         if null is not None:
             words[null] = 0
-        if ((words < 0) | (words >= DAY)).any():
-            raise DataError(
-                f"column {field.name} holds amounts of time that are no time of day",
-                hint="Read it with time=interval.",
-            )
-        return from_words(words, field.type, null), _step(at, 1, null) + length
+        gone, wrong = null, (words < 0) | (words >= DAY)
+        if wrong.any():
+            _note_times(field.name, source, at, length, wrong, unreadable)
+            words[wrong] = 0
+            gone = wrong if null is None else null | wrong
+        return from_words(words, field.type, gone), _step(at, 1, null) + length
 
     return read
+
+
+def _note_times(
+    name: str, source: Bytes, at: Places, length: Places, wrong: Mask, unreadable: Unreadable | None
+) -> None:
+    """Note what is no time of day; DataError where that isn't wanted."""
+    if unreadable is None:
+        raise DataError(
+            f"column {name} holds amounts of time that are no time of day",
+            hint="Read it with time=interval.",
+            column=name,
+        )
+    for row in np.flatnonzero(wrong).tolist():
+        text = time_text(_packed(source, at, length, row))
+        said = f"column {name} holds an amount of time that is no time of day"
+        unreadable.note(row, name, text=text, reason=said)
 
 
 # -- characters and bytes ----------------------------------------------------------------------------------------------
 
 
-def _text_reader(field: pa.Field) -> Reader:
-    finish = _text_finish(field)
+def _text_reader(field: pa.Field, unreadable: Unreadable | None) -> Reader:
+    finish = _text_finish(field, unreadable)
 
     def read(source: Bytes, at: Places, null: Mask | None) -> Found:
         start, length = spans(source, at, null)
@@ -264,19 +312,19 @@ def views(source: Bytes, start: Places, length: Places, null: Mask | None) -> pa
 _HAS_SRID: Final = 0x20
 
 
-def _text_finish(field: pa.Field) -> Callable[[pa.Array], pa.Array]:
+def _text_finish(field: pa.Field, unreadable: Unreadable | None) -> Callable[[pa.Array], pa.Array]:
     type_ = field.type
     if isinstance(type_, pa.BaseExtensionType):
-        inner = _text_finish(field.with_type(type_.storage_type))
+        inner = _text_finish(field.with_type(type_.storage_type), unreadable)
         return lambda found: pa.ExtensionArray.from_storage(type_, inner(found))
     if logical_base(field) == "geometry":
         return lambda found: pa.array(map(extended, found.to_pylist()), type_)
     if pa.types.is_binary(type_) or pa.types.is_fixed_size_binary(type_):
         return lambda found: found.cast(pa.binary()).cast(type_)
     if pa.types.is_string(type_):
-        return lambda found: _characters(found, field.name)
+        return lambda found: _characters(found, field.name, unreadable)
     if pa.types.is_decimal(type_):
-        return lambda found: _characters(found, field.name).cast(type_)
+        return lambda found: _characters(found, field.name, unreadable).cast(type_)
     raise changed(field)
 
 
@@ -291,14 +339,23 @@ def extended(value: bytes | None) -> bytes | None:
     return order + kind[:3] + bytes([kind[3] | _HAS_SRID]) + value[:4] + shape
 
 
-def _characters(found: pa.Array, name: str) -> pa.Array:
+def _characters(found: pa.Array, name: str, unreadable: Unreadable | None) -> pa.Array:
     try:
         return found.cast(pa.string())
     except pa.ArrowInvalid as error:
-        raise DataError(
-            f"column {name} holds text that isn't UTF-8",
-            hint="Read the column as bytes: CAST(... AS BINARY) in a view.",
-        ) from error
+        if unreadable is None:
+            raise DataError(
+                f"column {name} holds text that isn't UTF-8",
+                hint="Read the column as bytes: CAST(... AS BINARY) in a view.",
+                column=name,
+            ) from error
+    values: list[bytes | None] = found.to_pylist()
+    for row, value in enumerate(values):
+        text = None if value is None else value.decode(errors="backslashreplace")
+        if text is not None and text.encode() != value:
+            unreadable.note(row, name, text=text, reason=f"column {name} holds text that isn't UTF-8")
+            values[row] = None
+    return pa.array(values, pa.binary()).cast(pa.string())
 
 
 assert MARGIN >= 16  # the widest look past a value's place

@@ -88,7 +88,13 @@ class MysqlDestination(Destination[MysqlConfig]):
             return None
         fields = [field for column in table.columns if not column.generated and (field := field_of(column)) is not None]
         primary = next((key.columns for key in table.uniques if key.primary), ())
-        return Table(name=name, schema=pa.schema(fields), primary_key=primary)
+        return Table(
+            name=name,
+            schema=pa.schema(fields),
+            primary_key=primary,
+            required=frozenset(column.name for column in table.columns if not column.filled),
+            generated=frozenset(column.name for column in table.columns if column.generated),
+        )
 
     def claim(self, key: TaskKey, run: str) -> Claim:
         parts, session = self._locate(key.table), self._session

@@ -28,7 +28,7 @@ Maker = Callable[[str], SuiroError]
 
 def where(config: MysqlConfig) -> str:
     """The server, and the database where one is set, in words."""
-    server = config.host if config.host.startswith("/") else f"{config.host}:{config.port}"
+    server = config.host if config.host.startswith("/") else config.address
     return f"{config.database} at {server}" if config.database else server
 
 

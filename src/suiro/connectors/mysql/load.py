@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
-from pymysql.connections import Connection, MySQLResult
+from pymysql.connections import MySQLResult
 
 from suiro.connectors.mysql.config import MysqlConfig
 from suiro.connectors.mysql.encode import lines, slices, tuples
 from suiro.connectors.mysql.exact import run_exactly
-from suiro.connectors.mysql.session import Session, _parameters, told
+from suiro.connectors.mysql.session import Driver, Session, _parameters, told
 from suiro.connectors.mysql.standing import columns_sql, quote
 from suiro.model.errors import ConfigError, InternalError, SuiroError
 from suiro.spi.context import Context
@@ -41,7 +41,7 @@ class _LendingResult(MySQLResult):  # type: ignore[misc]
         self._read_ok_packet(answer)
 
 
-class _Lending(Connection):  # type: ignore[misc]
+class _Lending(Driver):
     """A connection that lends the server the bytes in `lent`, once."""
 
     lent: memoryview | None = None
@@ -70,8 +70,8 @@ class LoadingSession(Session):
         self.lends = bool(allowed) and hasattr(MySQLResult, "_read_load_local_packet")
         if self.lends:
             self.driver._force_close()
-            with told(config, context):
-                self.driver = _Lending(**_parameters(config), local_infile=True)
+            with self.way.told(), told(config, context):
+                self.driver = _Lending(self.way, **_parameters(config), local_infile=True)
             self._prepare()
 
     def load(self, table: str, fields: Sequence[pa.Field], data: memoryview) -> int:

@@ -41,7 +41,8 @@ def _upsert(session: Session, staged: Staged, stage: Standing, target: Standing)
     key, names = staged.spec.key, staged.table.schema.names
     superseded = _drop_superseded(session, staged, stage)
     others = [name for name in names if folded(name) not in {folded(k) for k in key}]
-    sets = ", ".join(f"{quote(n)} = VALUES({quote(n)})" for n in others) or f"{quote(key[0])} = {quote(key[0])}"
+    same = f"{target.sql}.{quote(key[0])}"  # the staging table has a column of that name, too
+    sets = ", ".join(f"{quote(n)} = VALUES({quote(n)})" for n in others) or f"{same} = {same}"
     changed, said = run_exactly(
         session,
         f"INSERT INTO {target.sql} ({columns_sql(names)}) SELECT {columns_sql(names)} FROM {stage.sql} "

@@ -17,6 +17,7 @@ from suiro.connectors.mysql.config import MysqlConfig
 from suiro.connectors.mysql.errors import translate, where
 from suiro.model.errors import ConfigError, SuiroError
 from suiro.spi.context import Context
+from suiro.toolkit.sql.tunnel import Way
 
 OLDEST: Final = {"MariaDB": (10, 3), "MySQL": (5, 7)}
 TESTED: Final = ("MariaDB 10.11",)
@@ -33,7 +34,14 @@ _NO_TIME_LIMIT: Final = {"MariaDB": "max_statement_time", "MySQL": "max_executio
 
 
 class Driver(Connection):  # type: ignore[misc]
-    """The driver's connection, opened sooner where TLS is only preferred."""
+    """The driver's connection by a way to the server, opened sooner where TLS is only preferred.
+
+    Through a tunnel `host` still names the server, for its certificate, and is not connected to.
+    """
+
+    def __init__(self, way: Way, **settings: Any) -> None:
+        self._way = way
+        super().__init__(**settings)
 
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
         return sslp if isinstance(sslp, ssl.SSLContext) else unverified()
@@ -49,6 +57,9 @@ class Driver(Connection):  # type: ignore[misc]
                 sock.close()
                 raise
             self._secure = True
+        elif sock is None and self._way.at is not None:
+            sock = socket.create_connection(self._way.at, self.connect_timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connect(sock)
 
 
@@ -61,9 +72,14 @@ class Session:
 
     def __init__(self, config: MysqlConfig, context: Context) -> None:
         self.config, self.context = config, context
-        with told(config, context), _recognised(config):
-            self.driver = Driver(**parameters(config))
+        self.way = config.way(context)
         self._take_back: Callable[[], None] = lambda: None
+        try:
+            with self.way.told(), told(config, context), _recognised(config):
+                self.driver = Driver(self.way, **parameters(config))
+        except BaseException:
+            self.way.close()
+            raise
         try:
             self.product, self.version = _version(self.driver.get_server_info())
             self._prepare()
@@ -99,7 +115,7 @@ class Session:
 
     def kill_query(self) -> None:
         """End the statement under way, by a session of its own; that statement then fails."""
-        with closing(Driver(**parameters(self.config))) as other, other.cursor() as cursor:
+        with closing(Driver(self.way, **parameters(self.config))) as other, other.cursor() as cursor:
             cursor.execute(f"KILL QUERY {self.id}")
 
     def close(self) -> None:
@@ -107,6 +123,7 @@ class Session:
         self._take_back()
         if self.driver.open:
             self.driver.close()
+        self.way.close()
 
     def _prepare(self) -> None:
         oldest = OLDEST[self.product]
@@ -207,7 +224,8 @@ def _tls(config: MysqlConfig, is_path: bool) -> dict[str, Any]:
 def _trust(config: MysqlConfig) -> ssl.SSLContext:
     """Whom a connection of these settings trusts."""
     trust = unverified()
-    if config.sslmode in ("verify-ca", "verify-full"):
+    # As libpq does: who names an authority and asks for TLS has it checked.
+    if config.sslmode in ("verify-ca", "verify-full") or (config.sslmode == "require" and config.sslrootcert):
         trust.verify_mode = ssl.CERT_REQUIRED
         trust.check_hostname = config.sslmode == "verify-full"
         # Certificates that servers make for themselves lack what RFC 5280 demands.

@@ -18,14 +18,17 @@ from suiro.connectors.mysql.query import rows_of
 from suiro.connectors.mysql.session import Session, connect, told, version_note
 from suiro.connectors.mysql.tables import Relation, find_relation, locate, relations
 from suiro.connectors.mysql.wire import Statement
+from suiro.model.change import Change
 from suiro.model.errors import ConfigError
 from suiro.model.naming import join_name
 from suiro.model.schema import Position, ReadMode, Stream
 from suiro.model.selection import Selection
 from suiro.spi.context import Context
 from suiro.spi.powers import OffersQueries
+from suiro.spi.source import Read
 from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.source import Parameters, SqlSource, cursor_fields
+from suiro.toolkit.sql.unreadable import rejected_apart, rejecting, wanted
 
 
 class MysqlSource(SqlSource[MysqlConfig], OffersQueries):
@@ -58,14 +61,20 @@ class MysqlSource(SqlSource[MysqlConfig], OffersQueries):
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
+    def read(self, read: Read, since: Position | None) -> Iterator[Change]:
+        changes = super().read(read, since)
+        return rejected_apart(changes) if any(s.rejects for s in read.selections) else changes
+
     def stream(self, sql: str, parameters: Parameters, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Each read has a session of its own: what is left unread when it is closed early is never waited for."""
-        choose = partial(reader, empty_dates=self.config.zero_dates == "null")
+        unreadable = wanted(schema)
+        choose = partial(reader, empty_dates=self.config.zero_dates == "null", unreadable=unreadable)
         with closing(connect(self.config, self.context)) as session, told(self.config, self.context, "reading"):
             statement = Statement(session, sql)
-            decoder = Decoder(statement.run(), schema, choose)
+            decoder = Decoder(statement.run(), schema.remove_metadata(), choose)
             for block in statement.blocks():
-                yield decoder.batch(block)
+                batch = decoder.batch(block)
+                yield from (batch,) if unreadable is None else unreadable.sifted(batch)
 
     def query(self, sql: str) -> Iterator[pa.RecordBatch]:
         with closing(connect(self.config, self.context)) as session:
@@ -88,7 +97,7 @@ class MysqlSource(SqlSource[MysqlConfig], OffersQueries):
     def select(self, selection: Selection, since: Position | None) -> tuple[str, list[object], pa.Schema]:
         self._reading = self._relation(selection.stream)
         sql, _, schema = super().select(selection, since)
-        return sql, [], schema
+        return sql, [], rejecting(schema, selection)
 
     def value(self, value: Any, field: pa.Field) -> tuple[str, object]:
         """A literal: prepared statements are run without parameters."""

@@ -55,6 +55,7 @@ class Column:
     collation: str | None = None
     nullable: bool = True
     generated: bool = False
+    filled: bool = True  #: a row that doesn't name it gets a value of the server's, or NULL
     comment: str = ""
 
 
@@ -124,13 +125,14 @@ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 """
 _COLUMNS = """
 SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_MAXIMUM_LENGTH, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, EXTRA,
-       COLUMN_COMMENT
+       COLUMN_COMMENT, COLUMN_DEFAULT
 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION
 """
 _UNIQUES = """
 SELECT INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
 WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX
 """
+_GIVES = re.compile("AUTO_INCREMENT|GENERATED")
 _JSON = """
 SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
 WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s AND CHECK_CLAUSE LIKE 'json_valid(%%'
@@ -161,8 +163,12 @@ def _columns(session: Session, parts: tuple[str, str]) -> list[Column]:
     if session.is_mariadb:
         valid = {str(row[0]) for row in session.ask(_JSON, parts)}
     found = []
-    for name, declared, characters, charset, collation, nullable, extra, comment in session.ask(_COLUMNS, parts):
+    for name, declared, characters, charset, collation, nullable, extra, comment, default in session.ask(
+        _COLUMNS, parts
+    ):
         is_json = f"json_valid({quote(name)})" in valid
+        made = str(extra).upper()
+        given = nullable == "YES" or default is not None or bool(_GIVES.search(made))
         found.append(
             Column(
                 name=name,
@@ -171,8 +177,9 @@ def _columns(session: Session, parts: tuple[str, str]) -> list[Column]:
                 charset=charset,
                 collation=collation,
                 nullable=nullable == "YES",
-                generated=bool(re.search(r"\b(GENERATED|VIRTUAL|PERSISTENT|STORED)\b(?!_)", str(extra).upper()))
-                and str(extra).upper() != "DEFAULT_GENERATED",
+                generated=bool(re.search(r"\b(GENERATED|VIRTUAL|PERSISTENT|STORED)\b(?!_)", made))
+                and made != "DEFAULT_GENERATED",
+                filled=given or str(declared).startswith("enum("),  # the first of its values, in strict mode too
                 comment=comment or "",
             )
         )

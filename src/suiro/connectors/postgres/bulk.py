@@ -69,8 +69,13 @@ def arrow_session(config: PostgresConfig, context: Context, version: int) -> Ite
     """An ADBC connection (DB-API, in a transaction), closed at the end."""
     from adbc_driver_postgresql import dbapi
 
-    with _adbc_told(config, context, "connecting"):
-        session = dbapi.connect(uri(config))
+    way = config.way(context)
+    try:
+        with way.told(), _adbc_told(config, context, "connecting"):
+            session = dbapi.connect(uri(config, way))
+    except BaseException:
+        way.close()
+        raise
     try:
         with _adbc_told(config, context, "connecting"), session.cursor() as cursor:
             for setting in settings_for(version).split("; "):
@@ -79,6 +84,7 @@ def arrow_session(config: PostgresConfig, context: Context, version: int) -> Ite
         yield session
     finally:
         session.close()
+        way.close()
 
 
 def decode(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
 
 from suiro.connectors.postgres.config import PostgresConfig
-from suiro.connectors.postgres.session import Session, translate
+from suiro.connectors.postgres.session import Session, prepared, translate
 from suiro.connectors.postgres.tables import Relation
 from suiro.connectors.postgres.types import Column
 from suiro.model.errors import UserError
@@ -72,11 +70,7 @@ def describe(session: Session, sql: str, config: PostgresConfig) -> QueryRelatio
 
 def _prepared(session: Session, sql: str) -> tuple[list[str], list[int], list[int]]:
     """Names, types and type modifiers of the columns, by PREPARE and DESCRIBE of the protocol."""
-    server = session.pgconn
-    whole = f"{_BEFORE}{sql}\n) AS q"
-    for answer in (server.prepare(b"", whole.encode()), server.describe_prepared(b"")):
-        if answer.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(answer, session.info.encoding)
+    answer = prepared(session, f"{_BEFORE}{sql}\n) AS q")
     fields = range(answer.nfields)
     names = [(answer.fname(i) or b"").decode() for i in fields]
     return names, [answer.ftype(i) for i in fields], [answer.fmod(i) for i in fields]

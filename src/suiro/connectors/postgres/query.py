@@ -8,12 +8,10 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 from psycopg import adapters
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
 from psycopg.types.string import TextLoader
 
 from suiro.connectors.postgres.config import PostgresConfig
-from suiro.connectors.postgres.session import Session, told
+from suiro.connectors.postgres.session import Session, prepared, told
 from suiro.spi.context import Context
 from suiro.toolkit.sql.source import distinct_names
 
@@ -54,10 +52,7 @@ def rows_of(session: Session, sql: str, config: PostgresConfig, context: Context
 
 def _schema(session: Session, sql: str) -> pa.Schema:
     """The columns that the statement returns; none if it returns no rows."""
-    server = session.pgconn
-    for answer in (server.prepare(b"", sql.encode()), server.describe_prepared(b"")):
-        if answer.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(answer, session.info.encoding)
+    answer = prepared(session, sql)
     fields = range(answer.nfields)
     names = distinct_names([(answer.fname(i) or b"").decode() for i in fields])
     return pa.schema([pa.field(name, _type(answer.ftype(i))) for name, i in zip(names, fields, strict=True)])

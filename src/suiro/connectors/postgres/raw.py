@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 from psycopg.pq import ExecStatus
 
-from suiro.connectors.postgres.session import Session
+from suiro.connectors.postgres.session import Session, answer
 from suiro.spi.context import Context
 
 PIECE_BYTES = 2**19
@@ -21,8 +21,13 @@ def copy_out(session: Session, statement: str, context: Context) -> Iterator[byt
     psycopg's own Copy waits for each row by itself; asking libpq directly takes half the time.
     """
     server = session.pgconn
-    started = server.exec_(statement.encode())
+    server.send_query(statement.encode())
+    started = answer(session)
+    if started is None:
+        raise _gone(server)
     if started.status != ExecStatus.COPY_OUT:
+        while answer(session) is not None:
+            pass
         raise psycopg.errors.error_from_result(started, session.info.encoding)
     waiting: list[bytes | memoryview] = []
     size = 0
@@ -41,8 +46,8 @@ def copy_out(session: Session, statement: str, context: Context) -> Iterator[byt
             server.consume_input()
         else:
             break
-    ended = server.get_result()
-    while (more := server.get_result()) is not None:
+    ended = answer(session)
+    while (more := answer(session)) is not None:
         ended = more
     if ended is None or ended.status != ExecStatus.COMMAND_OK:
         raise psycopg.errors.error_from_result(ended, session.info.encoding) if ended else _gone(server)

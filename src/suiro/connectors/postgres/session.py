@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.model.errors import (
@@ -22,9 +25,11 @@ from suiro.model.errors import (
     UserError,
 )
 from suiro.spi.context import Context
+from suiro.toolkit.sql.tunnel import Way
 
 OLDEST = 13
 TESTED = (15, 18)
+_TICK = 1.0  #: seconds between two looks at a server that is silent
 Session = psycopg.Connection[tuple[Any, ...]]
 
 _SETTINGS = (
@@ -40,10 +45,28 @@ def settings_for(version: int) -> str:
     return _SETTINGS + noticed
 
 
+class _Session(psycopg.Connection[tuple[Any, ...]]):
+    """A session that lets go of its way to the server when it is closed."""
+
+    way: Way | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.way is not None:
+            self.way.close()
+
+
 def connect(config: PostgresConfig, context: Context) -> Session:
     """A session with autocommit on. A cancelled run cancels its statement under way."""
+    way = config.way(context)
+    try:
+        with way.told(), told(config, context):
+            session = _Session.connect(**_parameters(config, way), autocommit=True)
+    except BaseException:
+        way.close()
+        raise
+    session.way = way
     with told(config, context):
-        session = psycopg.connect(**_parameters(config), autocommit=True)
         if session.info.server_version < OLDEST * 10000:
             session.close()
             raise ConfigError(
@@ -55,10 +78,42 @@ def connect(config: PostgresConfig, context: Context) -> Session:
     return session
 
 
-def uri(config: PostgresConfig) -> str:
+def uri(config: PostgresConfig, way: Way) -> str:
     """The connection as a libpq URI, secrets included; for drivers that take nothing else."""
-    parameters = {k: str(v) for k, v in _parameters(config).items() if k != "client_encoding"}
+    parameters = {k: str(v) for k, v in _parameters(config, way).items() if k != "client_encoding"}
     return "postgresql:///?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in parameters.items())
+
+
+def answer(session: Session) -> PGresult | None:
+    """The server's next answer to what was sent, or None after the last.
+
+    It waits here: some waits inside libpq keep all of Python from running, and with it the tunnel they wait for.
+    """
+    server = session.pgconn
+    while server.is_busy():
+        select.select([server.socket], [], [], _TICK)
+        server.consume_input()
+    return server.get_result()
+
+
+def prepared(session: Session, sql: str) -> PGresult:
+    """The description of a statement that isn't run; psycopg.Error where the server refuses it."""
+    server = session.pgconn
+    server.send_prepare(b"", sql.encode())
+    _only_answer(session)
+    server.send_describe_prepared(b"")
+    return _only_answer(session)
+
+
+def _only_answer(session: Session) -> PGresult:
+    found = answer(session)
+    while answer(session) is not None:
+        pass
+    if found is None:
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+    if found.status == ExecStatus.FATAL_ERROR:
+        raise psycopg.errors.error_from_result(found, session.info.encoding)
+    return found
 
 
 def version_note(session: Session) -> tuple[str, ...]:
@@ -69,15 +124,20 @@ def version_note(session: Session) -> tuple[str, ...]:
     return (f"PostgreSQL {major} was never tested with Suiro; {' and '.join(map(str, TESTED))} were.",)
 
 
-def _parameters(config: PostgresConfig) -> dict[str, Any]:
+def _parameters(config: PostgresConfig, way: Way) -> dict[str, Any]:
+    """What libpq needs; through a tunnel `host` only names the server, whose certificate must have that name."""
+    hostaddr, port = way.at or (None, config.port)
     given = {
         "host": config.host,
-        "port": config.port,
+        "hostaddr": hostaddr,
+        "port": port,
         "dbname": config.database or config.user,
         "user": config.user,
         "password": config.password.get_secret_value() if config.password else None,
         "sslmode": config.sslmode,
         "sslrootcert": config.sslrootcert,
+        "sslcert": config.sslcert,
+        "sslkey": config.sslkey or config.sslcert,
         "connect_timeout": config.connect_timeout,
         "application_name": "suiro",
         "client_encoding": "UTF8",
@@ -100,7 +160,7 @@ def told(config: PostgresConfig, context: Context, doing: str = "") -> Iterator[
 
 def where(config: PostgresConfig) -> str:
     """The server and database in words."""
-    return f"{config.database or config.user or 'the default database'} at {config.host}:{config.port}"
+    return f"{config.database or config.user or 'the default database'} at {config.address}"
 
 
 def translate(error: psycopg.Error, config: PostgresConfig, doing: str = "") -> SuiroError:
@@ -144,12 +204,10 @@ def _unreachable(error: psycopg.Error, config: PostgresConfig, lead: str) -> Sui
     if any(word in text for word in ("could not translate host name", "name or service not known", "name resolution")):
         return ConnectionLost(f"{lead}no host of the name {config.host} is known", hint="Check the host name.")
     if "connection refused" in text:
-        return ConnectionLost(f"{lead}nothing answers at {config.host}:{config.port}", hint="Check host and port.")
+        return ConnectionLost(f"{lead}nothing answers at {config.address}", hint="Check host and port.")
     if "timeout" in text or "timed out" in text:
-        return ConnectionLost(
-            f"{lead}no answer from {config.host}:{config.port} in time", hint="Check host, port and firewalls."
-        )
-    broken = any(word in text for word in ("closed unexpectedly", "syscall", "eof detected", "reset by peer"))
+        return ConnectionLost(f"{lead}no answer from {config.address} in time", hint="Check host, port and firewalls.")
+    broken = any(word in text for word in ("closed unexpectedly", "syscall", "eof", "reset by peer"))
     if not broken and ("ssl" in text or "certificate" in text):
         return ConfigError(f"{lead}TLS with {config.host} failed: {_said(error)}", hint="Check the TLS settings.")
     return ConnectionLost(f"{lead}the connection to {there} broke: {_said(error)}", hint="Run again.")

@@ -14,22 +14,24 @@ from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.described import describe
 from suiro.connectors.postgres.destination import FORMAT
 from suiro.connectors.postgres.dialect import DIALECT
+from suiro.connectors.postgres.nan import as_sent, careful, with_decimals
 from suiro.connectors.postgres.query import rows_of
 from suiro.connectors.postgres.raw import copy_out
 from suiro.connectors.postgres.session import Session, connect, told, version_note
 from suiro.connectors.postgres.summary import summarise_relation
 from suiro.connectors.postgres.tables import Relation, columns_sql, find_relation, locate, primary_key, quote
-from suiro.connectors.postgres.types import wire_type
-from suiro.model.change import Checkpoint
+from suiro.connectors.postgres.types import travels_scaled, wire_type
+from suiro.model.change import Change, Checkpoint
 from suiro.model.errors import ConfigError, DataError
 from suiro.model.naming import join_name
-from suiro.model.schema import ReadMode, Stream
+from suiro.model.schema import Position, ReadMode, Stream
 from suiro.model.selection import Selection
 from suiro.model.summary import Summary
 from suiro.spi.context import Context
 from suiro.spi.powers import OffersQueries, SharesFormat, Summarises, Wire
 from suiro.spi.source import Read
 from suiro.toolkit.sql.source import Parameters, SqlSource, check_condition, cursor_fields, enclosed
+from suiro.toolkit.sql.unreadable import rejected_apart, rejecting, wanted
 
 _STREAMS = """
 SELECT n.nspname, c.relname, c.reltuples::bigint
@@ -94,12 +96,22 @@ class PostgresSource(SqlSource[PostgresConfig], OffersQueries, Summarises, Share
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
+    def read(self, read: Read, since: Position | None) -> Iterator[Change]:
+        changes = super().read(read, since)
+        return rejected_apart(changes) if any(s.rejects for s in read.selections) else changes
+
     def stream(self, sql: str, parameters: Parameters, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         version = self._session.info.server_version
-        batches = bulk_read(self.config, self.context, sql, schema, self._snapshot, version)
+        unreadable = wanted(schema)
+        sent = schema if unreadable is None else as_sent(schema)
+        batches = bulk_read(self.config, self.context, sql, sent, self._snapshot, version)
         try:
             with closing(batches):  # type: ignore[type-var]
-                yield from batches
+                if unreadable is None:
+                    yield from batches
+                    return
+                for batch in batches:
+                    yield from unreadable.sifted(with_decimals(batch, schema.remove_metadata(), unreadable))
         except DataError as error:
             raise self._named(error, schema) from error
 
@@ -108,14 +120,15 @@ class PostgresSource(SqlSource[PostgresConfig], OffersQueries, Summarises, Share
         return psycopg.sql.Literal(value).as_string(self._session), value
 
     def column(self, field: pa.Field) -> str:
-        column = self._reading.column(field.name)
+        column, reference = self._reading.column(field.name), quote(field.name)
         assert column is not None
-        return column.select(quote(field.name), field)
+        asked = column.select(reference, field)
+        return careful(asked, reference) if self._rejecting and travels_scaled(field) else asked
 
     def select(self, selection: Selection, since: Any) -> tuple[str, list[object], pa.Schema]:
-        self._reading = self._relation(selection.stream)
+        self._reading, self._rejecting = self._relation(selection.stream), selection.rejects
         sql, parameters, schema = super().select(selection, since)
-        return sql, parameters, schema
+        return sql, parameters, rejecting(schema, selection)
 
     def stream_of(self, sql: str, name: str, known: Mapping[str, pa.Field]) -> Stream:
         with told(self.config, self.context, "looking at the query"):

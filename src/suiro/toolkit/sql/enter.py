@@ -85,9 +85,10 @@ class Entering:
             return self._standing()
         for one in missing:
             self.session.add(standing, one)
+        standing = self._standing() if missing else standing  # to widen may be to make the table anew, columns and all
         if wider:
             self.session.widen(standing, wider)
-        standing = self._standing() if missing or wider else standing
+            standing = self._standing()
         if self.item.spec.mode is WriteMode.HISTORY:
             standing = self._kept_as_history(standing, starts=any(one.name == VALID_FROM for one in missing))
         return standing

@@ -1,0 +1,50 @@
+"""A connection that can be opened: a connector with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from suiro.app.connector_settings import known_settings
+from suiro.model.errors import ConfigError
+from suiro.spi.connector import Connector, ConnectorConfig
+from suiro.spi.context import Context
+from suiro.spi.destination import Destination
+from suiro.spi.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A connector plus a user's settings. `name` is as the user wrote it, without secrets."""
+
+    name: str
+    connector: Connector
+    config: ConnectorConfig
+
+    def source(self, context: Context) -> Source[Any]:
+        """Open it for reading."""
+        if self.connector.source is None:
+            raise ConfigError(f"{self.connector.title} can't be read from", hint="Choose another source.")
+        return self.connector.source(self.config, context)
+
+    def destination(self, context: Context) -> Destination[Any]:
+        """Open it for writing."""
+        if self.connector.destination is None:
+            raise ConfigError(f"{self.connector.title} can't be written to", hint="Choose another destination.")
+        return self.connector.destination(self.config, context)
+
+
+def configure(connector: Connector, given: Mapping[str, Any]) -> ConnectorConfig:
+    """The connector's settings from these values; ConfigError names the first that is wrong."""
+    try:
+        return connector.config.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(at) for at in first["loc"]) or "the settings"
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{connector.title}: {where}: {said[:1].lower()}{said[1:]}", hint=known_settings(connector)
+        ) from error

@@ -1,0 +1,149 @@
+"""Loading a table of the user's own in MySQL and MariaDB: what doesn't fit is listed before anything is read."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+from tests.connectors.test_mysql import config_of
+
+from copying import copied, copy
+from mariadb import MariaDBServer, database_of
+from suiro.app.runs import Copy, Copying
+from suiro.connectors.mysql.destination import MysqlDestination
+from suiro.connectors.mysql.session import MODE
+from suiro.model.job import Task
+from suiro.model.schema import Table
+from suiro.model.selection import WriteMode
+from suiro.testing.context import LocalContext
+
+
+class Shop:
+    """A database with the user's own tables, and orders to load into them."""
+
+    def __init__(self, server: MariaDBServer, url: str, folder: Path) -> None:
+        self.server, self.url, self.folder = server, url, folder
+        with closing(sqlite3.connect(folder / "orders.db")) as db:
+            db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT, total INTEGER)")
+            db.executemany("INSERT INTO orders VALUES (?, ?, ?)", [(1, "ann", 10), (2, "bo", 20)])
+            db.commit()
+        self.orders = f"sqlite://{folder}/orders.db"
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.server.connect(database_of(self.url), sql_mode=MODE) as session, session.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def inspected(self, name: str) -> Table:
+        destination = MysqlDestination(config_of(self.url), LocalContext(run="r", workdir=self.folder / "work"))
+        with closing(destination):
+            found = destination.inspect(name)
+        assert found is not None
+        return found
+
+    def misfits(self, **task: Any) -> list[str]:
+        """What the plan lists, which is what the run says before it reads a row."""
+        task = {"table": "mine", "existing": True, **task}
+        asked = Copy(source=self.orders, destination=self.url, streams=("orders",), task=Task(stream="", **task))
+        (plan,) = Copying(asked).plan()
+        done = copy(self.orders, self.url, "orders", **task)
+        said = [sentence for sentence in plan["misfits"] if done.error is None or sentence not in done.error.message]
+        assert said == [] and (done.error is None) == (not plan["misfits"])
+        assert done.rows_read == 0 or not plan["misfits"]
+        return list(plan["misfits"])
+
+
+@pytest.fixture
+def shop(mariadb: MariaDBServer, mariadb_url: str, tmp_path: Path) -> Shop:
+    return Shop(mariadb, mariadb_url, tmp_path)
+
+
+DECLARED = [
+    "INT",
+    "INT NOT NULL",
+    "INT NOT NULL DEFAULT 5",
+    "INT NOT NULL DEFAULT (1 + 1)",
+    "VARCHAR(9) NOT NULL",
+    "VARCHAR(9) NOT NULL DEFAULT ''",
+    "TEXT NOT NULL",
+    "BLOB NOT NULL",
+    "DATE NOT NULL",
+    "TIMESTAMP NOT NULL",
+    "DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP",
+    "UUID NOT NULL",
+    "UUID NOT NULL DEFAULT UUID()",
+    "ENUM('a', 'b') NOT NULL",
+    "SET('a', 'b') NOT NULL",
+    "JSON NOT NULL",
+    "BIGINT NOT NULL AUTO_INCREMENT UNIQUE",
+    "INT INVISIBLE NOT NULL DEFAULT 3",
+    "INT GENERATED ALWAYS AS (1 + 1) STORED",
+    "INT AS (id * 2) VIRTUAL",
+]
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_a_column_must_be_filled_where_the_server_refuses_a_row_without_it(shop: Shop, declared: str) -> None:
+    shop.run(f"CREATE TABLE mine (id INT PRIMARY KEY, other {declared})")
+    try:
+        shop.run("INSERT INTO mine (id) VALUES (1)")
+        refused = False
+    except pymysql.MySQLError as error:
+        assert error.args[0] == 1364  # the field doesn't have a default value
+        refused = True
+    assert shop.inspected("mine").required == {"id", *(["other"] if refused else [])}
+
+
+@pytest.mark.parametrize("declared", [d for d in DECLARED if d.startswith("INT") or "AUTO_INCREMENT" in d])
+def test_a_column_is_generated_where_the_server_takes_no_value_for_it(shop: Shop, declared: str) -> None:
+    shop.run(f"CREATE TABLE mine (id INT PRIMARY KEY, other {declared})")
+    try:
+        shop.run("INSERT INTO mine (id, other) VALUES (1, 7)")
+        refused = False
+    except pymysql.MySQLError as error:
+        assert error.args[0] == 1906  # the value for the generated column is ignored
+        refused = True
+    assert shop.inspected("mine").generated == ({"other"} if refused else set())
+
+
+def test_the_times_of_a_versioned_table_are_generated(shop: Shop) -> None:
+    shop.run(
+        "CREATE TABLE mine (id INT PRIMARY KEY, name VARCHAR(9), total INT, "
+        "since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, upto TIMESTAMP(6) GENERATED ALWAYS AS ROW END, "
+        "PERIOD FOR SYSTEM_TIME (since, upto)) WITH SYSTEM VERSIONING"
+    )
+    assert shop.inspected("mine").generated == {"since", "upto"}
+    assert shop.misfits(columns={"id": "since"})[0] == "Column since is generated by the database: drop it."
+
+
+def test_all_that_does_not_fit_is_listed_before_anything_is_read(shop: Shop) -> None:
+    shop.run(
+        "CREATE TABLE mine (id INT PRIMARY KEY, total DATE, twice INT AS (id * 2) VIRTUAL, must INT NOT NULL, may INT, "
+        "also TEXT NOT NULL, given INT NOT NULL DEFAULT 1)"
+    )
+    assert shop.misfits(columns={"id": "id", "total": "total", "name": "twice"}) == [
+        "Column twice is generated by the database: drop it.",
+        "Column total is date32[day], which can't hold the stream's int64: convert it.",
+        "Column also must have a value and has no default, and nothing fills it.",
+        "Column must must have a value and has no default, and nothing fills it.",
+    ]
+    assert shop.run("SELECT COUNT(*) FROM mine") == [(0,)]
+    assert shop.misfits(table="nowhere") == ["There is no table nowhere."]
+
+
+@pytest.mark.parametrize("write", [WriteMode.REPLACE, WriteMode.APPEND, WriteMode.MERGE])
+def test_columns_that_fill_themselves_are_no_obstacle(shop: Shop, write: WriteMode) -> None:
+    shop.run(
+        "CREATE TABLE mine (nr BIGINT NOT NULL AUTO_INCREMENT UNIQUE, id INT PRIMARY KEY, name VARCHAR(9), total INT, "
+        "kind ENUM('a', 'b') NOT NULL, twice INT AS (total * 2) STORED, at DATETIME NOT NULL DEFAULT '2026-01-01')"
+    )
+    assert shop.misfits(write=write) == []
+    copied(shop.orders, shop.url, "orders", table="mine", existing=True, write=WriteMode.MERGE)
+    assert shop.run("SELECT id, name, total, kind, twice FROM mine ORDER BY id") == [
+        (1, "ann", 10, "a", 20),
+        (2, "bo", 20, "a", 40),
+    ]
