@@ -230,6 +230,11 @@ def test_stored_connections_are_known_to_every_command(suiro: Shell, shop: Shop,
             "'PST' is no IANA time zone",
         ),
         ("  j: {source: shop, destination: wh, tasks: [{stream: orders}, {stream: orders}]}\n", "two tasks of the job"),
+        (
+            "  j: {source: shop, destination: wh, tasks: "
+            "[{stream: orders}, {name: b, stream: items, table: orders}]}\n",
+            "orders and b both load orders, and orders takes away",
+        ),
     ],
 )
 def test_a_job_that_cannot_be_is_refused_and_nothing_is_stored(suiro: Shell, shop: Shop, jobs: str, said: str) -> None:

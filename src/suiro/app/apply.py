@@ -11,7 +11,7 @@ from suiro import catalog
 from suiro.app import stored
 from suiro.app.documents import ConnectionDocument, Documents, JobDocument, as_document, near
 from suiro.app.home import WAREHOUSE
-from suiro.app.jobs import as_settings, memory_of, task_of, tasks_of_job
+from suiro.app.jobs import as_settings, memory_of, refuse_rivals, task_of, tasks_of_job
 from suiro.app.metadata import Metadata
 from suiro.app.schedules import check_schedule
 from suiro.model.errors import ConfigError
@@ -80,8 +80,9 @@ def check_job(name: str, job: JobDocument, connections: set[str]) -> None:
         if side not in connections and "://" not in side:
             raise ConfigError(f"job {name}: there is no connection {side!r}", hint=near(side, connections))
     try:
-        for task in tasks_of_job(job, list).values():
-            task_of(task.model_copy(update={"mask_key": None}))  # the key may be where the job runs, and only there
+        # The mask key may be where the job runs, and only there.
+        tasks = {name: task.model_copy(update={"mask_key": None}) for name, task in tasks_of_job(job, list).items()}
+        refuse_rivals({name: task_of(task)[0] for name, task in tasks.items()})
         memory_of(job)
         if job.schedule is not None:
             check_schedule(job.schedule)

@@ -15,6 +15,8 @@ from suiro.app.tasks import masks_of, most_of, window_of
 from suiro.model.errors import ConfigError, InternalError
 from suiro.model.job import Task
 from suiro.model.naming import split_name
+from suiro.model.schema import ReadMode
+from suiro.model.selection import Deletes, WriteMode
 
 LEAST_MEMORY: Final = 256 * 2**20  #: bytes that a process needs to carry anything
 
@@ -94,6 +96,25 @@ def _with_defaults(task: TaskDocument, defaults: TaskSettings) -> TaskDocument:
         return TaskDocument.model_validate(given)
     except ValidationError as error:
         raise InternalError(f"a task and the defaults of its job don't go together: {error}") from error
+
+
+def refuse_rivals(tasks: Mapping[str, Task]) -> None:
+    """ConfigError if a task would take away rows that another one of them loaded into the same table."""
+    first: dict[str, str] = {}
+    for name, task in tasks.items():
+        table = task.table or split_name(task.stream)[-1]
+        other = first.setdefault(table, name)
+        rivals = [one for one in (other, name) if _takes_all_others(tasks[one])]
+        if other != name and rivals:
+            raise ConfigError(
+                f"{other} and {name} both load {table}, and {rivals[0]} takes away the rows that it doesn't know",
+                hint="Give each its own table, or have both append or merge and skip deletes.",
+            )
+
+
+def _takes_all_others(task: Task) -> bool:
+    replaces = task.write is WriteMode.REPLACE or (task.write is None and task.read is ReadMode.FULL)
+    return replaces or task.deletes is not Deletes.SKIP
 
 
 def memory_of(document: JobDocument) -> int | None:
