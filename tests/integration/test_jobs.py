@@ -14,6 +14,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import psycopg
@@ -198,6 +199,31 @@ def test_secrets_are_sealed_kept_and_never_shown(
     assert "the secret is empty" in suiro("secret", "set", "pg").err
 
 
+def test_a_connection_serves_no_more_task_runs_at_once_than_it_may(suiro: Shell, shop: Shop, slow_url: str) -> None:
+    with psycopg.connect(slow_url) as session:
+        for n in range(4):
+            session.execute(
+                f"CREATE VIEW v{n} AS SELECT 1 AS id, clock_timestamp() AS began, pg_sleep(1)::text".encode()
+            )
+    user, password, host, port, name = _parts(slow_url)
+    file = shop.folder / "limits.yaml"
+    file.write_text(
+        f"connections:\n  pg: {{type: postgres, host: {host}, port: {port}, database: {name}, user: {user}, "
+        f"password: '{password}', parallel: 2}}\n"
+        "jobs:\n  j: {source: pg, destination: pg, parallel: 4, tasks: ["
+        + ", ".join(f"{{stream: public.v{n}, table: t{n}}}" for n in range(4))
+        + "]}\n"
+    )
+    assert suiro("apply", str(file)).code == 0
+    done = suiro("run", "j", "--json").json
+    assert done["status"] == "succeeded", [task["error"] for task in done["tasks"]]
+    with psycopg.connect(slow_url) as session:
+        sql = " UNION ALL ".join(f"SELECT began FROM t{n}" for n in range(4))
+        began = sorted(row[0].timestamp() for row in session.execute(sql.encode()).fetchall())
+    assert began[2] - began[0] > 1 and began[3] - began[1] > 1
+    assert suiro("apply", str(_with(file, "parallel: 2", "parallel: none"))).code == 2
+
+
 def test_stored_connections_are_known_to_every_command(suiro: Shell, shop: Shop, orders_url: str) -> None:
     user, password, host, port, name = _parts(orders_url)
     file = shop.folder / "c.yaml"
@@ -292,20 +318,43 @@ def test_rejected_rows_are_carried_again_by_their_run(suiro: Shell, shop: Shop) 
     assert shop.ask("SELECT sum(amount) FROM bills") == [(10100,)]
 
 
-def test_positions_are_set_and_reset(suiro: Shell, shop: Shop) -> None:
-    suiro("apply", shop.write(NIGHTLY))
-    assert "no position yet" in suiro("position", "set", "nightly", "orders", "{}").err
-    suiro("run", "nightly")
-    (shown,) = suiro("position", "show", "nightly", "orders", "--json").json
+@pytest.fixture(params=["duckdb", "postgres", "mariadb", "sqlite", "files"])
+def there(request: pytest.FixtureRequest, shop: Shop) -> str:
+    """A destination as YAML has it."""
+    if request.param in ("postgres", "mariadb"):
+        url: str = request.getfixturevalue(f"{request.param}_url")
+        user, password, host, port, name = _parts(url)
+        kind = "postgres" if request.param == "postgres" else "mysql"
+        return f"{{type: {kind}, host: {host}, port: {port}, database: {name}, user: {user}, password: '{password}'}}"
+    if request.param == "files":
+        return f"{{type: files, location: '{shop.folder}/out'}}"
+    return f"{{type: {request.param}, path: '{shop.folder}/there.{request.param}'}}"
+
+
+def test_positions_are_set_and_reset(suiro: Shell, shop: Shop, there: str) -> None:
+    file = shop.folder / "positions.yaml"
+    file.write_text(
+        f"connections:\n  shop: {{type: sqlite, path: '{shop.source}'}}\n  there: {there}\n"
+        "jobs:\n  j:\n    source: shop\n    destination: there\n    tasks:\n"
+        "      - {stream: orders, read: incremental, cursor: id, write: merge}\n      - {stream: items}\n"
+    )
+    assert suiro("apply", str(file)).code == 0
+    assert "no position yet" in suiro("position", "set", "j", "orders", "{}").err
+    assert suiro("run", "j").code == 0
+    (shown,) = suiro("position", "show", "j", "orders", "--json").json
     back = {**shown["position"], "cursor": 90, "boundary": {}}
-    assert suiro("position", "set", "nightly", "orders", json.dumps(back)).code == 0
-    assert suiro("run", "nightly", "--task", "orders", "--json").json["tasks"][0]["rows_read"] == 11
-    wrong = suiro("position", "set", "nightly", "orders", '{"lsn": 5}')
+    said = suiro("position", "set", "j", "orders", json.dumps(back))
+    assert said.code == 0, said.err
+    again = suiro("run", "j", "--task", "orders", "--json").json["tasks"][0]
+    assert (again["rows_read"], again["rows_written"]) == (11, 0), again["error"]
+    wrong = suiro("position", "set", "j", "orders", '{"lsn": 5}')
     assert wrong.code == 2 and "has the parts" in wrong.err
-    assert suiro("position", "set", "nightly", "items", "{}").code == 2
-    suiro("position", "reset", "nightly", "orders")
-    assert suiro("run", "nightly", "--task", "orders", "--json").json["tasks"][0]["rows_read"] == 100
-    assert shop.ask("SELECT count(*) FROM orders") == [(100,)]
+    assert suiro("position", "set", "j", "items", "{}").code == 2
+    suiro("position", "reset", "j", "orders")
+    anew = suiro("run", "j", "--task", "orders", "--json").json["tasks"][0]
+    assert (anew["rows_read"], anew["receipt"]["unchanged"]) == (100, 100)
+    shop.add(101, 103)
+    assert suiro("run", "j", "--task", "orders", "--json").json["tasks"][0]["rows_written"] == 3
 
 
 def test_a_run_is_cancelled_from_another_process(suiro: Shell, shop: Shop, slow_url: str, tmp_path: Path) -> None:
@@ -386,6 +435,11 @@ def _slow_job(suiro: Shell, shop: Shop, url: str, folder: Path, *, seconds: floa
     assert suiro("apply", str(folder / "slow.yaml")).code == 0
 
 
+def _with(file: Path, old: str, new: str) -> Path:
+    file.write_text(file.read_text().replace(old, new))
+    return file
+
+
 def _until_running(suiro: Shell) -> str:
     for _ in range(200):
         found = suiro("runs", "--json").json
@@ -397,8 +451,9 @@ def _until_running(suiro: Shell) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str, int, str]:
-    info = psycopg.conninfo.conninfo_to_dict(url)
-    return str(info["user"]), str(info["password"]), str(info["host"]), int(info["port"]), str(info["dbname"])
+    found = urlsplit(url)
+    assert found.port is not None
+    return found.username or "", found.password or "", found.hostname or "", found.port, found.path.strip("/")
 
 
 def _set_state(known: Any, run: str, state: str) -> None:

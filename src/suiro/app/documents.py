@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from suiro.app.tasks import window_of
+from suiro.model.added import Unit
 from suiro.model.errors import ConfigError
 from suiro.model.job import Drift
 from suiro.model.naming import NamePolicy
@@ -37,6 +38,26 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class TimeDocument(Document):
+    """A column of time that is added: another column's time, the one written here, or that of the run."""
+
+    column: str | None = None
+    unit: Unit = Unit.SECOND
+    format: str | None = None
+    timezone: str = "UTC"
+    value: Text | None = None
+    until: Text | None = None
+    to: Literal["timestamp"] | Unit = "timestamp"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.column is not None and (self.value is not None or self.until is not None):
+            raise ValueError("a time is taken from a column or is a value, not both")
+        if self.until is not None and self.value is None:
+            raise ValueError("until has its place beside value")
+        return self
+
+
 class TaskSettings(Document):
     """What may be said of every task, as the options of `suiro copy` say it."""
 
@@ -50,6 +71,8 @@ class TaskSettings(Document):
     window: Text | None = None
     columns: Mapping[str, str] | Names | None = None
     drop: Names = ()
+    rename: Mapping[str, str] = Field(default_factory=dict)
+    add_time: Mapping[str, TimeDocument] = Field(default_factory=dict)
     computed: Mapping[str, Text] = Field(default_factory=dict, alias="set")
     types: Mapping[str, str] = Field(default_factory=dict)
     mask: Mapping[str, str | None] = Field(default_factory=dict)
@@ -93,6 +116,16 @@ class ScheduleDocument(Document):
     overlap: Literal["skip", "queue", "cancel"] = "skip"
 
 
+class TreasureDocument(Document):
+    """What `suiro connector create` was given for a job: its load.yml, without secrets, and where rows go."""
+
+    load_yml: str
+    database: str
+    table: str
+    time_column: str | None = None
+    auto_create_table: bool = False
+
+
 class JobDocument(Document):
     """Tasks between two connections. `type: all` takes every stream, those that come later too."""
 
@@ -105,6 +138,7 @@ class JobDocument(Document):
     parallel: int = Field(default=1, ge=1, le=64)
     memory: Text | None = None
     schedule: ScheduleDocument | None = None
+    treasure: TreasureDocument | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -219,7 +253,8 @@ def _is_branch(part: object) -> bool:
 def _known(model: type[BaseModel], at: Sequence[int | str]) -> list[str]:
     """The keys that a document takes at a path."""
     kinds: dict[str, type[BaseModel]] = {"jobs": JobDocument, "tasks": TaskDocument}
-    kinds |= {"defaults": TaskSettings, "schedule": ScheduleDocument}
+    kinds |= {"defaults": TaskSettings, "schedule": ScheduleDocument, "add_time": TimeDocument}
+    kinds |= {"treasure": TreasureDocument}
     found = model
     for part in at:
         found = kinds.get(str(part), found)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from suiro.app.documents import JobDocument, TaskDocument, TaskSettings, bytes_of
+from suiro.app.documents import JobDocument, TaskDocument, TaskSettings, TimeDocument, bytes_of
 from suiro.app.mapping import Rules, mask_key_of, rules_of
 from suiro.app.statements import statement_of, tasks_of_statements
 from suiro.app.tasks import masks_of, most_of, window_of
+from suiro.model.added import AddedTime, Unit
+from suiro.model.clock import zone_of
 from suiro.model.errors import ConfigError, InternalError
 from suiro.model.job import Task
 from suiro.model.naming import split_name
 from suiro.model.schema import ReadMode
 from suiro.model.selection import Deletes, WriteMode
 
-LEAST_MEMORY: Final = 256 * 2**20  #: bytes that a process needs to carry anything
+LEAST_MEMORY: Final = (
+    448 * 2**20
+)  #: bytes with which a process carries tables of any size on every route: docs/guide/memory.md
 
 
 def task_of(document: TaskDocument) -> tuple[Task, Rules]:
@@ -36,6 +41,8 @@ def task_of(document: TaskDocument) -> tuple[Task, Rules]:
         window=window_of(said.window) if said.window else None,
         columns=_columns(said.columns),
         drop=said.drop,
+        names=said.rename,
+        times={name: time_of(time) for name, time in said.add_time.items()},
         types=said.types,
         masks={name: masks_of(f"x={how or 'null'}")["x"] for name, how in said.mask.items()},
         mask_key=mask_key_of(said.mask_key) if said.mask_key else None,
@@ -53,6 +60,29 @@ def task_of(document: TaskDocument) -> tuple[Task, Rules]:
     if said.sql is not None:
         (shared,) = tasks_of_statements([statement_of(said.sql)], shared)
     return shared, rules_of(said.computed, said.names, said.prefix, said.schema_name)
+
+
+def time_of(document: TimeDocument) -> AddedTime:
+    """The engine's column of time. ConfigError for a time or a zone that can't be read."""
+    return AddedTime(
+        column=document.column,
+        unit=document.unit,
+        format=document.format,
+        zone=document.timezone,
+        start=_moment(document.value, document.timezone),
+        stop=_moment(document.until, document.timezone),
+        whole=document.to if isinstance(document.to, Unit) else None,
+    )
+
+
+def _moment(text: str | None, zone: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no time", hint="Write 2026-01-31T12:00:00 or 2026-01-31T12:00:00Z.") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone_of(zone))
 
 
 def _columns(said: Mapping[str, str] | tuple[str, ...] | None) -> Mapping[str, str]:

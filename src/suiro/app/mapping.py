@@ -104,7 +104,7 @@ def _computed(task: Task, stream: Stream, computed: Mapping[str, str]) -> Task:
         columns={n: c for n, c in task.columns.items() if n not in replaced}
         | ({names[name]: name for name in computed} if task.columns else {}),
         drop=(*task.drop, *replaced),
-        names={names[name]: name for name in computed},
+        names={**task.names, **{names[name]: name for name in computed}},
     )
 
 

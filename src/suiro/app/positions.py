@@ -15,6 +15,7 @@ from suiro.app.metadata import Metadata
 from suiro.app.opened import Connection
 from suiro.app.running import new_run
 from suiro.engine.context import RunContext
+from suiro.engine.load import Load
 from suiro.engine.mapped import carried_task, mapped_source
 from suiro.engine.plan import plan_task, task_key
 from suiro.engine.replicate import asked_source
@@ -79,7 +80,9 @@ def _move(
         reader = asked_source(carried_task(task), opened, context, stack)
         plan = plan_task(carried_task(task), reader, writer.capabilities)
         claim = writer.claim(task_key(plan, source.config.identity(), context.run), context.run)
-        writer.publish([], [Marker(key=claim.key, position=dict(position))], None)
+        load = Load(writer, plan.spec, claim, task.verify)
+        load.begin(plan.wanted(plan.incoming, writer.inspect(plan.table)))
+        writer.publish(load.seal(), [Marker(key=claim.key, position=dict(position))], load.summary)
 
 
 def _tasks(job: StoredJob, name: str | None) -> list[StoredTask]:

@@ -103,7 +103,13 @@ def runner(metadata: Metadata, *, slots: int, told: Told | None = None) -> Runne
             metadata.runs.save_position(job, claimed.task_run.task, position, claimed.run.id)
 
     return Runner(
-        metadata.runs, CARRIER, lambda claimed: prepared(claimed, metadata), slots=slots, told=progressed, ended=ended
+        metadata.runs,
+        CARRIER,
+        lambda claimed: prepared(claimed, metadata),
+        slots=slots,
+        limits=stored.limits(metadata),
+        told=progressed,
+        ended=ended,
     )
 
 

@@ -17,6 +17,7 @@ from suiro.app.statements import tasks_of_statements
 from suiro.engine.context import RunContext
 from suiro.engine.mapped import MappedSource, carried_task, mapped_source
 from suiro.engine.plan import Plan, plan_task
+from suiro.engine.readback import check_level
 from suiro.engine.replicate import Systems, asked_source, replicate
 from suiro.engine.retry import RetrySource
 from suiro.model.errors import ConfigError
@@ -116,6 +117,7 @@ def plan_of(mapped: MappedTask, source: Connection, destination: Connection, con
         writer = stack.enter_context(closing(destination.destination(context)))
         opened = stack.enter_context(closing(mapped_source(task, source.source(context), writer.capabilities, context)))
         reader = asked_source(carried_task(task), opened, context, stack)
+        check_level(task, writer)
         plan = plan_task(carried_task(task), reader, writer.capabilities)
         current = writer.inspect(plan.table)
         wrong = plan.misfits(current)
@@ -130,7 +132,7 @@ def plan_of(mapped: MappedTask, source: Connection, destination: Connection, con
         "key": list(plan.spec.key),
         "cursor": plan.selection.cursor_field,
         "columns": _columns(plan, schema, current),
-        "notes": list(plan.selection.stream.notes),
+        "notes": list(plan.notes),
         **({} if mapped.names_file is None else {"names_file": str(mapped.names_file)}),
         **({"misfits": wrong} if task.existing else {}),
     }

@@ -18,6 +18,7 @@ from suiro.model.errors import ConfigError
 from suiro.spi.connector import Connector
 from suiro.store.connections import StoredConnection, bound_to, new_id
 
+PARALLEL: Final = "parallel"  #: a connection's own key: how many task runs may use it at once, over all runs
 KEPT: Final = "${kept}"  #: in a document: the secret that the store has already
 
 
@@ -29,7 +30,13 @@ def opened(found: StoredConnection, metadata: Metadata) -> Connection:
 
 def ready(found: StoredConnection, metadata: Metadata) -> dict[str, Any]:
     """All settings of a connection as its connector takes them: secrets in clear, references looked up."""
-    return dict(resolved(settings_of(found, metadata), metadata.secrets.get))
+    settings = {name: value for name, value in settings_of(found, metadata).items() if name != PARALLEL}
+    return dict(resolved(settings, metadata.secrets.get))
+
+
+def limits(metadata: Metadata) -> dict[str, int]:
+    """How many task runs may use a connection at once, for those that say so."""
+    return {one.name: int(one.settings[PARALLEL]) for one in metadata.connections.all() if PARALLEL in one.settings}
 
 
 def settings_of(found: StoredConnection, metadata: Metadata) -> dict[str, Any]:
@@ -70,10 +77,13 @@ def checked(
     Settings that refer to something which isn't there now are only checked by name.
     """
     found = catalog.find(connector)
+    most = settings.get(PARALLEL, 1)
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise ConfigError(f"connection {name}: {PARALLEL} {most!r} is no number", hint="Write 1 or more.")
     settings = _spelled_out(found, settings)
     known = {field.alias or at: field for at, field in found.config.model_fields.items()}
     for key in settings:
-        if key not in known:
+        if key not in known and key != PARALLEL:
             raise ConfigError(f"connection {name}: {found.title} has no setting {key!r}", hint=near(key, known))
     whole = _copied(settings)
     before = {} if kept is None else settings_of(kept, metadata)
@@ -84,11 +94,11 @@ def checked(
                 raise ConfigError(f"connection {name}: no {path} is kept", hint="Write it, or a reference to it.")
             _place(whole, path.split("."), value)
     try:
-        ready = resolved(whole, metadata.secrets.get)
+        complete = resolved(whole, metadata.secrets.get)
     except ConfigError:
         return whole
     try:
-        configure(found, ready)
+        configure(found, {key: value for key, value in complete.items() if key != PARALLEL})
     except ConfigError as error:
         raise ConfigError(f"connection {name}: {error.message}", hint=error.hint) from error
     return whole

@@ -16,11 +16,14 @@ from suiro.model.errors import Cancelled, ConfigError, SuiroError
 
 MODULES: Final = {  #: which module has which commands: only what is asked for is imported
     "copy": ("copy",),
+    "verify": ("verify",),
     "connections": ("connectors", "check", "streams"),
     "workbench": ("preview", "sql"),
     "jobs": ("apply", "export", "position"),
     "runs": ("run", "runs", "show", "logs", "cancel", "retry"),
     "secrets": ("secret",),
+    "connector": ("connector",),
+    "td": ("td",),
 }
 
 

@@ -55,7 +55,9 @@ DeletesHow = Annotated[
 MostDeleted = Annotated[float, typer.Option(help="Stop if more than this share of the table's rows would be deleted.")]
 ReplaceHow = Annotated[Replace, typer.Option("--replace", help="How a table is replaced.")]
 OnlyNewData = Annotated[bool, typer.Option(help="Replace only if the source has rows.")]
-Verify = Annotated[Level, typer.Option(help="How much the receipt compares.")]
+Verify = Annotated[
+    Level, typer.Option(help="How much the receipt compares; hash: every value, read back before it is published.")
+]
 RunId = Annotated[str | None, typer.Option(help="Name the run; an append of that run happens once.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Show what would be done, and change nothing.")]
 

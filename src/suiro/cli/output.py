@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from suiro.app.runs import Told
 from suiro.model.errors import SuiroError
-from suiro.model.receipt import Receipt
+from suiro.model.receipt import Level, Receipt
 from suiro.model.run import Progress, Run, TaskRun
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ def _receipt(receipt: Receipt) -> str:
     kinds = ("inserted", "updated", "unchanged", "superseded", "deleted", "filtered", "deduplicated", "rejected")
     parts = [f"{getattr(receipt, kind):,} {kind}" for kind in kinds if getattr(receipt, kind)] or ["nothing new"]
     verdict = "equal" if receipt.equal else "NOT EQUAL"
-    compared = f", {len(receipt.compared)} columns added up" if receipt.compared else ""
+    how = "compared by hash" if receipt.level is Level.HASH else "added up"
+    compared = f", {len(receipt.compared)} columns {how}" if receipt.compared else ""
     casts = f"; as text: {', '.join(c.column for c in receipt.casts)}" if receipt.casts else ""
     return (
         f"Receipt ({receipt.level.value}): {verdict}, {receipt.source_rows:,} rows against {receipt.table_rows or 0:,}"
@@ -182,6 +183,8 @@ class _Lines:
     def _text(self, now: Progress, seconds: float) -> str:
         if now.publishing:
             return f"{now.stream}: {_size(now.bytes)} staged, comparing and publishing"
+        if now.comparing:
+            return f"{now.stream}: {_size(now.bytes)} staged, comparing what is read back"
         text = f"{now.stream}: {_size(now.bytes)}, {_size(now.bytes / seconds)}/s"
         if now.rows is not None:
             text = f"{now.stream}: {now.rows:,} rows, {_size(now.bytes)}, {now.rows / seconds:,.0f} rows/s"

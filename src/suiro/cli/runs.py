@@ -49,7 +49,7 @@ def run(
     known = metadata()
     for before in running.interrupted(job, known):
         tell(f"Run {before} was interrupted; it is carried to its end first.")
-        _carried(before, known, json)
+        carried(before, known, json)
     begun = running.start(job, known, tasks=task or (), run=run_id, resync=resync, backfill=backfill)
     _carry(begun.id, known, json)
 
@@ -80,7 +80,7 @@ def list_runs(
 
 def show(run_id: RunId, json: Json = False) -> None:
     """Show what came of a run, or how far it is."""
-    _print(running.result(run_id, metadata()), json)
+    print_result(running.result(run_id, metadata()), json)
 
 
 def logs(
@@ -110,12 +110,13 @@ def cancel(run_id: RunId) -> None:
 
 
 def _carry(run_id: str, known: Metadata, json: bool) -> None:
-    found = _carried(run_id, known, json)
-    _print(found, json)
-    sys.exit(_exit_code(found))
+    found = carried(run_id, known, json)
+    print_result(found, json)
+    sys.exit(exit_code(found))
 
 
-def _carried(run_id: str, known: Metadata, json: bool) -> dict[str, Any]:
+def carried(run_id: str, known: Metadata, json: bool) -> dict[str, Any]:
+    """Carry a run to its end, showing how far it is; its result. Ctrl-C stops it."""
     with progress(quiet=json) as told:
         runner = running.runner(known, slots=known.runs.get(run_id).parallel, told=told)
 
@@ -131,7 +132,8 @@ def _carried(run_id: str, known: Metadata, json: bool) -> dict[str, Any]:
     return running.result(run_id, known)
 
 
-def _print(found: dict[str, Any], json: bool) -> None:
+def print_result(found: dict[str, Any], json: bool) -> None:
+    """Show what came of a run."""
     if json:
         print_json(found)
         return
@@ -149,7 +151,8 @@ def _print(found: dict[str, Any], json: bool) -> None:
         tell(f"Run {found['run']}: {found['status']}")
 
 
-def _exit_code(found: dict[str, Any]) -> int:
+def exit_code(found: dict[str, Any]) -> int:
+    """What the process exits with after a run with this result."""
     match found["status"]:
         case "succeeded":
             return 0

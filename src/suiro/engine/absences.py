@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from suiro.engine.buffer import AHEAD_BYTES, Buffer, size_of
+from suiro.engine.buffer import Buffer, size_of
 from suiro.engine.context import RunContext
 from suiro.engine.load import Load, give_up
 from suiro.engine.moments import Moments
@@ -16,6 +16,7 @@ from suiro.engine.plan import Plan
 from suiro.engine.transform import RowFilter, Transform
 from suiro.model.change import Checkpoint, Rows
 from suiro.model.errors import InternalError
+from suiro.model.receipt import Level
 from suiro.model.schema import Table
 from suiro.model.selection import Selection
 from suiro.spi.destination import Claim, Destination, Marker, Published
@@ -51,7 +52,10 @@ def compare_keys(
             for rows in _read_whole(read, source, context):
                 load.write(transform.apply(rows)[0])
         context.check_cancelled()
-        return load.rows, destination.publish(load.seal(), [marker], load.summary)
+        staged = load.seal()
+        if plan.task.verify is Level.HASH:
+            load.compare(context)
+        return load.rows, destination.publish(staged, [marker], load.summary)
     except BaseException:
         give_up(load, context)
         raise
@@ -60,7 +64,7 @@ def compare_keys(
 def _read_whole(read: Read, source: Source[Any], context: RunContext) -> Iterator[pa.RecordBatch]:
     """All rows of a read; InternalError if its end is missing: keys that weren't read would be taken for deleted."""
     ended = False
-    with Buffer(partial(source.read, read, None), size_of, AHEAD_BYTES, context) as changes:
+    with Buffer(partial(source.read, read, None), size_of, context.budgets.ahead, context) as changes:
         for change in changes:
             ended = isinstance(change, Checkpoint)
             if isinstance(change, Rows):

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from suiro.engine.context import RunContext
-from suiro.model.change import Change, Rows
+from suiro.model.change import Change, Rejected, Rows
 
 T = TypeVar("T")
-AHEAD_BYTES = 16 * 2**20  #: how far the reader of a run may be ahead of its writer
 _TICK = 0.2  #: seconds between two looks at the cancel switch
 
 
@@ -92,4 +91,10 @@ class Buffer(Generic[T]):
 
 def size_of(change: Change) -> int:
     """The bytes that a change holds in memory."""
-    return int(change.data.nbytes) if isinstance(change, Rows) else 0
+    match change:
+        case Rows(data=data):
+            return int(data.nbytes)
+        case Rejected(rows=rows):
+            return sum(len(row.row or "") + len(row.reason) for row in rows)
+        case _:
+            return 0

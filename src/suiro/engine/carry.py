@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import pyarrow as pa
 
 from suiro.engine.absences import compare_keys
-from suiro.engine.buffer import AHEAD_BYTES, Buffer, size_of
+from suiro.engine.buffer import Buffer, size_of
 from suiro.engine.context import RunContext
 from suiro.engine.evolve import drifts, incoming_schema
 from suiro.engine.load import Load, give_up
@@ -30,9 +30,6 @@ from suiro.model.summary import Summary
 from suiro.spi.destination import Claim, Destination, Marker, Published, Staged
 from suiro.spi.powers import SharesFormat, Summarises, TakesFormat, Wire
 from suiro.spi.source import Read, Source
-
-PIECE_BYTES = 8 * 2**20  #: larger batches are cut, rows permitting
-LOAD_BYTES = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes
 
 
 class Attempt:
@@ -72,7 +69,7 @@ class Attempt:
 
     def run(self) -> None:
         """Carry everything; raise what stops it, with nothing of the load under way left behind."""
-        if self._claim.key.generation and self._claim.position is not None:
+        if self.plan.appends_once and self._claim.position is not None:
             self._account.notes.append(f"Run {self._claim.run} appended this before; nothing was done again.")
             return
         current = self._destination.inspect(self.plan.table)
@@ -92,6 +89,9 @@ class Attempt:
                 )
         reads = sorted(self._source.plan([selection]), key=lambda read: read.phase)
         wire = self._wire(reads, table)
+        if wire is not None and self._hashes:
+            self._account.note(["Rows passed through Arrow, not as they were, so that their hashes could be compared."])
+            wire = None
         if wire is not None:
             self._carry_raw(reads[0], table, wire)
         else:
@@ -105,7 +105,7 @@ class Attempt:
 
     def _carry_rows(self, reads: list[Read], table: Table, since: Position | None, *, missing: bool) -> None:
         by_source = self._adds_up_itself(reads, table)
-        self._begin(table, None if by_source else self._account.level)
+        self._begin(table, counted=by_source)
         summary = self._source_summary(reads[0]) if by_source else None
         try:
             positions = [self._carry_read(read, since, by_loads=len(reads) == 1 and not summary) for read in reads]
@@ -123,7 +123,8 @@ class Attempt:
     def _carry_read(self, read: Read, since: Position | None, *, by_loads: bool) -> Position:
         """Its last position. `by_loads`: full loads may be published at its checkpoints before its end."""
         last: Position | None = None
-        with Buffer(lambda: self._source.read(read, since), size_of, AHEAD_BYTES, self._context) as changes:
+        ahead = self._context.budgets.ahead
+        with Buffer(lambda: self._source.read(read, since), size_of, ahead, self._context) as changes:
             for change in changes:
                 match change:
                     case Rows():
@@ -132,7 +133,7 @@ class Attempt:
                         last = position
                         if by_loads and self._load_is_whole():
                             self._publish(position, None)
-                            self._begin(self._table, self._account.level)
+                            self._begin(self._table)
                     case SchemaChange(_, schema):
                         self._change_schema(schema)
                     case Truncate():
@@ -153,12 +154,12 @@ class Attempt:
         """Whether a checkpoint ends the load: it is large, or a window was read to its end."""
         if self.plan.spec.mode is WriteMode.REPLACE or not self._load.rows:
             return False
-        return self._load.bytes >= LOAD_BYTES or self.plan.selection.window is not None
+        return self._load.bytes >= self._context.budgets.load or self.plan.selection.window is not None
 
-    def _begin(self, table: Table, level: Level | None) -> None:
+    def _begin(self, table: Table, *, counted: bool = False) -> None:
         plan = self.plan
         self._table = table
-        self._load = Load(self._destination, plan.spec, self._claim, level)
+        self._load = Load(self._destination, plan.spec, self._claim, self._account.level, counted=counted)
         self._load.begin(table)
         self._transform = self._transform_to(plan.selection.stream.schema, table)
 
@@ -183,7 +184,7 @@ class Attempt:
         counts.filtered += cut
         counts.bytes += rows.data.nbytes
         before = self._rejects.number
-        for piece in _pieces(data):
+        for piece in _pieces(data, self._context.budgets.piece):
             for kept, filtered in self._rejects.sift(piece, self._accepted):
                 counts.filtered += filtered
                 counts.staged += kept.num_rows
@@ -194,7 +195,7 @@ class Attempt:
 
     def _accepted(self, piece: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
         """The rows as the table takes them, and how many the filter left out; DataError if there is one it doesn't."""
-        _refuse_huge(piece, self._context.memory_bytes)
+        _refuse_huge(piece, self._context.budgets.row)
         kept, filtered = self._transform.apply(piece)
         if self._rejects.taken:
             self._destination.admit(kept)
@@ -248,6 +249,8 @@ class Attempt:
             and plan.selection.cursor_field is None
         ):
             return None
+        if not source.steady(plan.selection):
+            return None
         spoken = source.wire(plan.selection)
         if spoken is None:
             return None
@@ -263,7 +266,8 @@ class Attempt:
         counts = self._account.pending
         try:
             summary = self._source_summary(read)
-            with Buffer(lambda: source.read_raw(read), _raw_size, AHEAD_BYTES, self._context) as pieces:
+            ahead = self._context.budgets.ahead
+            with Buffer(lambda: source.read_raw(read), _raw_size, ahead, self._context) as pieces:
                 for piece in pieces:
                     if isinstance(piece, Checkpoint):
                         position = piece.position
@@ -298,6 +302,9 @@ class Attempt:
         counts = self._account.pending
         beside = beside or Entered()
         counts.source_rows = expect.rows - beside.inserted - beside.deleted
+        if self._hashes:
+            self._progress(counts.read, counts.bytes, comparing=True)
+            self._account.compared |= set(self._load.compare(self._context))
         self._progress(counts.read, counts.bytes, publishing=True)
         self._context.check_cancelled()
         self._unheard = (position, expect, beside)
@@ -347,14 +354,23 @@ class Attempt:
         whole = plan.selection.read_mode is ReadMode.FULL and plan.task.limit is None and plan.residual is None
         whole = whole and not plan.own.names and not plan.keeps_position and not self._rejects.taken
         as_it_is = table.schema.types == plan.incoming.types and table.schema.names == plan.incoming.names
-        return whole and as_it_is and len(reads) == 1 and isinstance(self._source, Summarises)
+        if not (whole and as_it_is and len(reads) == 1 and isinstance(self._source, Summarises)):
+            return False
+        return self._source.steady(plan.selection)
 
     def _source_summary(self, read: Read) -> SourceSummary:
         assert isinstance(self._source, Summarises)
-        self._account.basis = Basis.SNAPSHOT
-        return SourceSummary(self._source, read, self.plan, columns=self._account.level is Level.SUMS)
+        if self._hashes:
+            self._account.note(["The sums were compared with those of the source's own snapshot, too."])
+        else:
+            self._account.basis = Basis.SNAPSHOT
+        return SourceSummary(self._source, read, self.plan, columns=self._account.level.adds_up_columns)
 
-    def _progress(self, rows: int | None, size: int, *, publishing: bool = False) -> None:
+    @property
+    def _hashes(self) -> bool:
+        return self._account.level is Level.HASH
+
+    def _progress(self, rows: int | None, size: int, *, publishing: bool = False, comparing: bool = False) -> None:
         stream, done = self.plan.selection.stream, self._account.done
         total = None if self.plan.selection.read_mode is ReadMode.INCREMENTAL else stream.rows
         self._tell(
@@ -364,6 +380,7 @@ class Attempt:
                 bytes=done.bytes + size,
                 total_rows=total,
                 publishing=publishing,
+                comparing=comparing,
             )
         )
 
@@ -372,14 +389,14 @@ def _raw_size(piece: bytes | memoryview | Checkpoint) -> int:
     return 0 if isinstance(piece, Checkpoint) else len(piece)
 
 
-def _pieces(data: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces of about PIECE_BYTES, rows permitting."""
-    if data.nbytes <= PIECE_BYTES or data.num_rows <= 1:
+def _pieces(data: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces of about `most` bytes, rows permitting."""
+    if data.nbytes <= most or data.num_rows <= 1:
         yield data
         return
     half = data.num_rows // 2
-    yield from _pieces(data.slice(0, half))
-    yield from _pieces(data.slice(half))
+    yield from _pieces(data.slice(0, half), most)
+    yield from _pieces(data.slice(half), most)
 
 
 def _refuse_huge(data: pa.RecordBatch, most: int) -> None:

@@ -1,4 +1,4 @@
-"""The context of one run: its id, folder, memory, log and cancel."""
+"""The context of one run: its id, folder, byte budgets, log and cancel."""
 
 from __future__ import annotations
 
@@ -7,20 +7,47 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from suiro.model.errors import Cancelled
 
-MEMORY_BYTES = 64 * 2**20
+OWN_BYTES = 176 * 2**20  #: what a process holds besides rows: the interpreter, libraries, drivers and their slack
 _AGAIN = 0.5  #: seconds between two calls of the drivers' cancel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """The bytes that a run may hold in each place. Without a bound these are what goes fastest."""
+
+    ahead: int = 16 * 2**20  #: how far the reader may be ahead of the writer
+    piece: int = 8 * 2**20  #: larger batches are cut, rows permitting
+    load: int = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes; these wait on disk
+    connector: int = 256 * 2**20  #: what the destination, or a query, may take for rows, sorts and joins
+    row: int = 64 * 2**20  #: the most that a single row may have
+
+    @classmethod
+    def within(cls, resident: int) -> Budgets:
+        """Budgets with which a process stays below so many resident bytes.
+
+        Rows are held several times on their way, as they were read, as they are written and as a driver sends them:
+        so what is said of them is a small part of the room, and what a connector may take most of it.
+        """
+        room = max(resident - OWN_BYTES, 0)
+        return cls(
+            ahead=min(cls().ahead, room // 16),
+            piece=min(cls().piece, room // 32),
+            connector=room * 5 // 8,
+            row=room // 8,
+        )
 
 
 class RunContext:
     """Implements `spi.context.Context`. As a context manager it removes its folder at the end."""
 
-    def __init__(self, run: str, *, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None) -> None:
-        self._run, self._memory_bytes = run, memory_bytes
+    def __init__(self, run: str, *, budgets: Budgets | None = None, folder: Path | None = None) -> None:
+        self._run, self.budgets = run, budgets or Budgets()
         self._folder = folder
         self._workdir: Path | None = None
         self._cancelled, self._ended = threading.Event(), threading.Event()
@@ -41,7 +68,7 @@ class RunContext:
 
     @property
     def memory_bytes(self) -> int:
-        return self._memory_bytes
+        return self.budgets.connector
 
     @property
     def log(self) -> logging.Logger:

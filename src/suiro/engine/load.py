@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from suiro.engine.context import RunContext
+from suiro.engine.hashing import Digest
+from suiro.engine.readback import compare_held
 from suiro.model.errors import SuiroError
 from suiro.model.receipt import Level
 from suiro.model.schema import Table
-from suiro.model.selection import WriteSpec
+from suiro.model.selection import KEYED, WriteSpec
 from suiro.model.summary import EMPTY, Summary, summarise_batch
 from suiro.spi.destination import Claim, Destination, Stage, Staged
 from suiro.spi.powers import RawStage
@@ -19,12 +21,16 @@ from suiro.spi.powers import RawStage
 class Load:
     """Stages the segments of one load. A segment ends where the schema changes.
 
-    `level` None: the source adds up by itself, so rows in flight are only counted.
+    `counted`: the source adds up by itself, so rows in flight are only counted, and hashed where the level says so.
     """
 
-    def __init__(self, destination: Destination[Any], spec: WriteSpec, claim: Claim, level: Level | None) -> None:
-        self._destination, self._spec, self._claim, self._level = destination, spec, claim, level
-        self._sealed: list[tuple[Stage, Staged]] = []
+    def __init__(
+        self, destination: Destination[Any], spec: WriteSpec, claim: Claim, level: Level, *, counted: bool = False
+    ) -> None:
+        self._destination, self._spec, self._claim = destination, spec, claim
+        self._adds_up, self._hashes = level.adds_up_columns and not counted, level is Level.HASH
+        self._digest: Digest | None = None  #: of the open segment
+        self._sealed: list[tuple[Stage, Staged, Digest | None]] = []
         self._open: Stage | None = None
         self._truncate_next = False
         self.truncates = False  #: whether the table is emptied even if no row comes
@@ -36,13 +42,16 @@ class Load:
         """Open a segment of rows with this table's columns; `keys`: it is a key snapshot."""
         self.seal()
         self._open = self._destination.stage(table, self._spec, self._claim, truncates=self._truncate_next, keys=keys)
+        self._digest = Digest(table.schema, marks=self._spec.mode in KEYED) if self._hashes else None
         self._truncate_next = False
 
     def write(self, data: pa.RecordBatch) -> None:
         """Stage rows of the open segment."""
         assert self._open is not None, "begin comes before write"
         key = self._spec.key
-        self.summary = self.summary + summarise_batch(data, columns=self._level is Level.SUMS, key=key)
+        self.summary = self.summary + summarise_batch(data, columns=self._adds_up, key=key)
+        if self._digest is not None:
+            self._digest.add(data)
         self._open.write(data)
         self.rows += data.num_rows
         self.bytes += data.nbytes
@@ -52,8 +61,8 @@ class Load:
         if data.num_rows:
             stage = self._destination.stage(table, spec, self._claim)
             stage.write(data)
-            self.summary = self.summary + summarise_batch(data, columns=self._level is Level.SUMS, key=spec.key)
-            self._sealed.append((stage, stage.seal()))
+            self.summary = self.summary + summarise_batch(data, columns=self._adds_up, key=spec.key)
+            self._sealed.append((stage, stage.seal(), None))
         return int(data.num_rows)
 
     def truncate(self, table: Table) -> int:
@@ -68,16 +77,23 @@ class Load:
     def seal(self) -> list[Staged]:
         """Close the open segment; all segments in order, ready to be published."""
         if self._open is not None:
-            self._sealed.append((self._open, self._open.seal()))
+            if self._digest is not None:
+                self._digest.close()
+            self._sealed.append((self._open, self._open.seal(), self._digest))
             self._open = None
-        return [staged for _, staged in self._sealed]
+        return [staged for _, staged, _ in self._sealed]
+
+    def compare(self, context: RunContext) -> tuple[str, ...]:
+        """Read the sealed rows back, but for those beside; the columns compared. VerificationFailed if they differ."""
+        parts = [(staged, digest) for _, staged, digest in self._sealed if digest is not None]
+        return compare_held(self._destination, parts, context)
 
     def abort(self) -> None:
         """Drop all that was staged. Harmless after publishing."""
         if self._open is not None:
             self._open.abort()
             self._open = None
-        for stage, _ in self._sealed:
+        for stage, _, _ in self._sealed:
             stage.abort()
         self._sealed = []
 

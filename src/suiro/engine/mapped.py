@@ -1,14 +1,16 @@
-"""A source whose streams come retyped and masked: what is behind it never sees the values as they were."""
+"""A source whose streams come retyped, masked and with times added: what is behind it sees no others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 import pyarrow as pa
 
+from suiro.engine.added import Adder, own_name
 from suiro.engine.context import RunContext
 from suiro.engine.masks import Masker
 from suiro.engine.plan import column_names
@@ -16,7 +18,7 @@ from suiro.engine.query.declared import agreed, cast
 from suiro.engine.query.head import read_head, select_of
 from suiro.engine.replicate import asked_source
 from suiro.engine.transform import RowFilter
-from suiro.model.cells import row_text
+from suiro.model.cells import row_text, unreadable
 from suiro.model.change import OP, SEQ, Change, Checkpoint, Rejected, Rows, SchemaChange, Truncate
 from suiro.model.errors import ConfigError, DataError
 from suiro.model.job import Task
@@ -31,11 +33,12 @@ from suiro.spi.source import Read, Source
 
 
 def mapped_source(task: Task, source: Source[Any], capabilities: Capabilities, context: RunContext) -> Source[Any]:
-    """The source in the types and under the masks of the task, around its query; to be carried as `carried_task`.
+    """The source in the types, under the masks and with the times of the task, around its query.
 
-    Where the task has neither it is the source itself. Closing what is returned closes the source.
+    It is to be carried as `carried_task`. Where the task has none of them it is the source itself. Closing what is
+    returned closes the source.
     """
-    if not task.types and not task.masks:
+    if not task.types and not task.masks and not task.times:
         return source
     with ExitStack() as stack:
         asked = asked_source(task, stack.enter_context(closing(source)), context, stack)
@@ -48,7 +51,7 @@ def carried_task(task: Task) -> Task:
 
     Query, masks and the key's fingerprint stay part of what makes the task the same task.
     """
-    if not task.types and not task.masks:
+    if not task.types and not task.masks and not task.times:
         return task
     said = [select_of(task.query)] if task.query is not None else []
     if task.masks:
@@ -57,7 +60,14 @@ def carried_task(task: Task) -> Task:
     if task.retry and task.where:  # rejected rows met the condition before they were masked
         said.append(task.where)
         task = replace(task, where=None)
-    return replace(task, query=None, applied="\n".join(said) or None)
+    added = {own_name(name): name for name in task.times}
+    return replace(
+        task,
+        query=None,
+        applied="\n".join(said) or None,
+        columns={**task.columns, **added} if task.columns else {},
+        names={**task.names, **added},
+    )
 
 
 class MappedSource(Source[Any], Queries):
@@ -76,6 +86,7 @@ class MappedSource(Source[Any], Queries):
         self._sources = {name: mine for mine, name in column_names(task, self._below, capabilities).items()}
         self._types = {self._source_of(name, "a type"): text for name, text in task.types.items()}
         self._maskers: dict[str, Masker] = {}
+        self._adders: dict[str, Adder] = {}
         self._filter: RowFilter | None = None
         self._columns: tuple[str, ...] = ()
         self._found = self._shown()
@@ -105,7 +116,7 @@ class MappedSource(Source[Any], Queries):
     def plan(self, selections: Sequence[Selection]) -> Sequence[Read]:
         """The source's reads of its own columns."""
         (selection,) = selections
-        self._columns, columns, where = selection.columns, selection.columns, selection.where
+        self._columns, columns, where = selection.columns, self._needed(selection.columns), selection.where
         if where is not None and not isinstance(self.base, Queries):
             self._filter, where, columns = RowFilter(where), None, tuple(self._below.schema.names)
         return self.base.plan([replace(selection, stream=self._below, columns=columns, where=where)])
@@ -163,10 +174,25 @@ class MappedSource(Source[Any], Queries):
             self._maskers[mine] = Masker(name, field, mask, task.mask_key, identifies=mine in key)
         fields = [self._maskers[f.name].field if f.name in self._maskers else f for f in retyped]
         cursors = tuple(name for name in below.cursor_fields if name not in self._maskers)
+        began = datetime.now(UTC)
+        for name, time in task.times.items():
+            if time.column is not None and (time.column not in below.schema.names or time.column in self._maskers):
+                why = "is masked" if time.column in self._maskers else f"is no column of {below.name}"
+                raise ConfigError(
+                    f"{name} is to be made from {time.column}, which {why}", hint="Take the time from another column."
+                )
+            source = None if time.column is None else retyped.field(time.column)
+            self._adders[own_name(name)] = Adder(name, time, source, began)
+            fields.append(self._adders[own_name(name)].field)
         return replace(below, schema=pa.schema(fields), cursor_fields=cursors)
 
     def _retyped(self, field: pa.Field) -> pa.Field:
         return field if field.name not in self._types else typed_field(field, self._types[field.name])
+
+    def _needed(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """The columns of the stream below that these are made from, in its order."""
+        made = {self._adders[name].source for name in columns if name in self._adders}
+        return tuple(name for name in self._below.schema.names if name in columns or name in made)
 
     def _source_of(self, name: str, what: str) -> str:
         if name not in self._sources:
@@ -190,6 +216,8 @@ class MappedSource(Source[Any], Queries):
                 raise
             if data.num_rows == 1:
                 row = None if self._maskers else row_text(data)
+                if self._adders:  # carried again as it stands it would have no time
+                    row = unreadable(row)
                 yield Rejected(change.stream, (RejectedRow(reason=error.message, column=error.column, row=row),))
                 return
             half = data.num_rows // 2
@@ -197,18 +225,27 @@ class MappedSource(Source[Any], Queries):
             yield from self._rows(Rows(change.stream, data.slice(half)), rejects=True)
 
     def _apply(self, data: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-        retyped = [self._retyped(self._below.schema.field(name)) for name in columns]
-        given = [name for name in (OP, SEQ) if name in data.schema.names]
-        rows = data.select(list(columns))
-        if any(name in self._types for name in columns):
+        needed = self._needed(columns)
+        retyped = [self._retyped(self._below.schema.field(name)) for name in needed]
+        rows = data.select(list(needed))
+        if any(name in self._types for name in needed):
             rows = _in_types(rows, retyped, self._types)
+        known = {field.name: field for field in retyped}
         arrays, fields = [], []
-        for field in retyped:
-            masker, array = self._maskers.get(field.name), rows.column(field.name)
+        for name in columns:
+            masker, adder = self._maskers.get(name), self._adders.get(name)
+            if adder is not None:
+                source = None if adder.source is None else rows.column(adder.source)
+                arrays.append(adder.apply(source, data.num_rows))
+                fields.append(adder.field)
+                continue
+            array = rows.column(name)
             arrays.append(array if masker is None else masker.apply(array))
-            fields.append(field if masker is None else masker.field)
-        arrays += [data.column(name) for name in given]
-        fields += [data.schema.field(name) for name in given]
+            fields.append(known[name] if masker is None else masker.field)
+        for name in (OP, SEQ):
+            if name in data.schema.names:
+                arrays.append(data.column(name))
+                fields.append(data.schema.field(name))
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 

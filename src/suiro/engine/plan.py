@@ -16,6 +16,7 @@ from suiro.engine.ranges import begun_anew, ranged, writes
 from suiro.model.errors import ConfigError
 from suiro.model.job import Task, TaskKey
 from suiro.model.naming import fit_names, join_name, shorten, split_name
+from suiro.model.receipt import Level
 from suiro.model.schema import ReadMode, Stream, Table
 from suiro.model.selection import (
     CURRENT,
@@ -53,6 +54,12 @@ class Plan:
     time: str | None = None  #: HISTORY: the stream's column that tells when a version began; None: the moment does
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know before: what the stream says of itself, and what the level costs."""
+        hashed = "Rows pass through Arrow; what is staged is read back, and every value compared by its hash."
+        return (*self.selection.stream.notes, *((hashed,) if self.task.verify is Level.HASH else ()))
+
+    @property
     def own(self) -> pa.Schema:
         """The columns of Suiro's own that the table has beside the stream's."""
         if self.spec.mode is WriteMode.HISTORY:
@@ -76,6 +83,11 @@ class Plan:
         """What keeps the stream out of a table that must stay as it is, a sentence each; empty for other tables."""
         whole = pa.schema([*self.incoming, *self.own])
         return misfits(self.table, whole, current) if self.task.existing else []
+
+    @property
+    def appends_once(self) -> bool:
+        """Whether each run appends all there is, once."""
+        return self.selection.read_mode is ReadMode.FULL and self.spec.mode is WriteMode.APPEND
 
     @property
     def compares_keys(self) -> bool:
@@ -151,13 +163,12 @@ def plan_task(task: Task, source: Source[Any], capabilities: Capabilities) -> Pl
 
 def task_key(plan: Plan, source_identity: str, run: str) -> TaskKey:
     """The key of the task's marker. A full read that appends is a task of its own in every run."""
-    once = plan.selection.read_mode is ReadMode.FULL and plan.spec.mode is WriteMode.APPEND
     return TaskKey(
         source=source_identity,
         stream=plan.selection.stream.name,
         filter=_filter(plan.task),
         table=plan.table,
-        generation=run if once else str(plan.task.generation or ""),
+        generation=run if plan.appends_once else str(plan.task.generation or ""),
     )
 
 
@@ -182,7 +193,7 @@ def _cursor(task: Task, stream: Stream) -> str | None:
 
 def column_names(task: Task, stream: Stream, capabilities: Capabilities) -> dict[str, str]:
     """What the chosen columns of the stream are called in the table; ConfigError where the task's choice is none."""
-    unknown = [name for name in (*task.columns, *task.drop) if name not in stream.schema.names]
+    unknown = [name for name in (*task.columns, *task.drop, *task.names) if name not in stream.schema.names]
     if unknown:
         raise ConfigError(f"{stream.name} has no column {unknown[0]}", hint=_columns(stream))
     given = {name: called for name, called in task.columns.items() if name != called}

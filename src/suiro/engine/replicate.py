@@ -11,6 +11,7 @@ from typing import Any
 from suiro.engine.carry import Attempt
 from suiro.engine.context import RunContext
 from suiro.engine.plan import plan_task, task_key
+from suiro.engine.readback import check_level
 from suiro.engine.verify import Account
 from suiro.model.errors import Cancelled, ConnectionLost, InternalError, RateLimited, SuiroError, VerificationFailed
 from suiro.model.job import Task
@@ -98,6 +99,7 @@ class _Work:
     def _open(self, stack: ExitStack) -> None:
         source = asked_source(self.task, stack.enter_context(closing(self.systems.source())), self.context, stack)
         destination = stack.enter_context(closing(self.systems.destination()))
+        check_level(self.task, destination)
         plan = plan_task(self.task, source, destination.capabilities)
         claim = destination.claim(task_key(plan, self.systems.identity, self.context.run), self.context.run)
         before = self.attempt

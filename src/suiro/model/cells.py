@@ -8,6 +8,8 @@ from typing import Final
 
 import pyarrow as pa
 
+from suiro.model.rejected import UNREADABLE
+
 MOST_KEPT: Final = 1 << 16  #: characters of a row that are kept
 
 
@@ -21,6 +23,11 @@ def row_text(row: pa.RecordBatch, instead: Mapping[str, str] | None = None) -> s
     texts = {name: said[name] if name in said else cell_text(row.column(at)) for at, name in enumerate(names)}
     text = json.dumps(texts, ensure_ascii=False)
     return text if len(text) <= MOST_KEPT else None
+
+
+def unreadable(text: str | None) -> str | None:
+    """What is kept of a row that is none of the stream's, and so is never carried again as it stands."""
+    return None if text is None else json.dumps({UNREADABLE: text}, ensure_ascii=False)
 
 
 def cell_text(column: pa.Array) -> str | None:

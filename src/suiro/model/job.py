@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from suiro.model.added import AddedTime
 from suiro.model.masking import Mask, MaskKey
 from suiro.model.receipt import Level
 from suiro.model.schema import ReadMode
@@ -46,6 +47,7 @@ class Task:
     types: Mapping[str, str] = field(default_factory=dict)  #: column of the table -> its type, as SQL writes it
     masks: Mapping[str, Mask] = field(default_factory=dict)  #: column of the table -> what becomes of its values
     mask_key: MaskKey | None = None
+    times: Mapping[str, AddedTime] = field(default_factory=dict)  #: column of the table -> the time that is added
     applied: str | None = None  #: the query and masks that the source comes wrapped in already
     existing: bool = False  #: the table is the user's: it must be there and fit, and is never altered or swapped
     where: str | None = None

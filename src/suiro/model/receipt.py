@@ -11,6 +11,12 @@ class Level(StrEnum):
 
     ROWS = "rows"  #: the number of rows
     SUMS = "sums"  #: and for each column the values that aren't NULL, sums, float bits, bytes; key ranges
+    HASH = "hash"  #: and every value: the rows staged are read back, their hashes compared with those of rows in flight
+
+    @property
+    def adds_up_columns(self) -> bool:
+        """Whether columns are compared by their sums, whatever else is."""
+        return self is not Level.ROWS
 
 
 class Basis(StrEnum):

@@ -32,7 +32,7 @@ class Progress:
     """How far a task run is.
 
     `total_rows` is an estimate, None where the source has none; `rows` is None where rows pass in a wire format and
-    can't be counted. `publishing`: all rows are staged.
+    can't be counted. `publishing`: all rows are staged, and compared where they are read back.
     """
 
     stream: str
@@ -40,6 +40,7 @@ class Progress:
     bytes: int
     total_rows: int | None
     publishing: bool = False
+    comparing: bool = False  #: rows that are staged are being read back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

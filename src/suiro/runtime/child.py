@@ -89,7 +89,7 @@ class _Worker:
     def progress(self, now: Progress) -> None:
         """Tell how far the task run is, not too often."""
         at = time.monotonic()
-        if at - self._last >= _TELL_SECONDS or now.publishing:
+        if at - self._last >= _TELL_SECONDS or now.publishing or now.comparing:
             self._last = at
             self.tell({"progress": asdict(now)})
 

@@ -167,7 +167,7 @@ class Runner:
             self._relay(attempt, [(time.time(), "error", outcome.died)])
             self._runs.lose(attempt, MOST_ATTEMPTS, outcome.died)
         elif outcome.stopped == "memory":
-            said = f"the run took more than the {(prepared.memory or 0) // 2**20} MB of memory that it may"
+            said = f"the run took more than the {(prepared.memory or 0) // 2**20} MiB of memory that it may"
             self._finish(attempt, Status.FAILED, failure("memory", said, "Allow it more memory."))
         elif outcome.stopped == "cancelled":
             if self._stopping.is_set() and not self._cancelled(attempt):

@@ -56,6 +56,7 @@ class Child:
         self._progress: Mapping[str, Any] | None = None
         self._lines: list[Line] = []
         self._told: Callable[[Mapping[str, Any]], None] | None = None
+        self.peak = 0  #: the most bytes that the process had resident in the task run under way, or the last one
 
     @property
     def pid(self) -> int | None:
@@ -80,6 +81,7 @@ class Child:
         self._told = told
         self._asked_to_cancel.clear()
         self._cancelled_at, self._progress, self._lines = None, None, []
+        self.peak = 0
         process = self._started()
         try:
             if not self._write(process, {"carry": spec}):
@@ -124,7 +126,8 @@ class Child:
             outcome = self._heard(process)
             if outcome is not None:
                 return outcome
-            if memory is not None and _resident(process.pid) > memory:
+            self.peak = max(self.peak, _resident(process.pid))
+            if memory is not None and self.peak > memory:
                 return self._ended("memory")
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + self._beat_seconds

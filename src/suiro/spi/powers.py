@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from suiro.model.canonical import Form
 from suiro.model.change import Checkpoint
 from suiro.model.schema import Stream, Table
 from suiro.model.selection import Selection, WriteSpec
@@ -25,6 +26,13 @@ class Summarises(ABC):
 
         Called between `plan` and `close`, perhaps in another thread while the rows are being read.
         """
+
+    def steady(self, selection: Selection) -> bool:
+        """Whether the rows surely are the same when they are asked for again in one snapshot; by default yes.
+
+        If not (a view may call a clock, and take long), the rows in flight are added up instead.
+        """
+        return True
 
 
 class Queries(ABC):
@@ -106,3 +114,60 @@ class TakesFormat(ABC):
     @abstractmethod
     def stage_raw(self, table: Table, spec: WriteSpec, claim: Claim, wire: Wire) -> RawStage:
         """As Destination.stage."""
+
+
+class ReadsStaged(ABC):
+    """A destination that reads back what it holds of sealed rows, before they are published."""
+
+    @abstractmethod
+    def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
+        """The sealed rows of one segment, key snapshots too, as the system holds them, in any order.
+
+        Columns by the names of `staged.table.schema` and, of log reads, `_op` and `_seq`; in types of the system's
+        own that `staged.table.schema` can be cast from. Nothing of what is staged changes. Called after `seal` and
+        before `publish`, perhaps more than once. DataError names a column that holds no value of its type.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hashing:
+    """Which rows are hashed, and by which columns, in this order; see model/canonical."""
+
+    selection: Selection  #: read in full; its columns are those of `forms`, in the stream's order
+    forms: Mapping[str, Form]
+    key: tuple[str, ...]  #: some of them
+
+
+class Hashed(ABC):
+    """Rows of a stream, hashed by the system that holds them; all that one object tells is of one snapshot."""
+
+    @abstractmethod
+    def buckets(self, number: int) -> dict[int, tuple[int, int]]:
+        """By bucket that isn't empty, of so many: how many rows it has, and their checksum."""
+
+    @abstractmethod
+    def rows(self, number: int, buckets: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """Of the rows of some buckets the hashes of their keys and their own: text columns `k` and `r`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the snapshot."""
+
+
+class Checksums(Queries):
+    """A source that writes values as canonical text, and hashes them, inside the system."""
+
+    @abstractmethod
+    def hashes(self, stream: Stream, column: str, form: Form) -> bool:
+        """Whether it writes this column in this form."""
+
+    @abstractmethod
+    def hashed(self, hashing: Hashing) -> Hashed:
+        """Open a snapshot of the rows. DataError from its calls if the system can't hash one of them."""
+
+    @abstractmethod
+    def in_buckets(self, hashing: Hashing, number: int, buckets: Sequence[int], keys: Sequence[str]) -> str:
+        """The condition, for `Selection.where`, on rows of these buckets; and, if any are given, of these keys' hashes.
+
+        It doesn't hold the selection's own condition.
+        """

@@ -15,9 +15,12 @@ from suiro.testing.destination_claims import ClaimTests
 from suiro.testing.destination_drift import DriftTests
 from suiro.testing.destination_history import HistoryTests
 from suiro.testing.destination_kills import KillTests
+from suiro.testing.destination_readback import ReadbackTests
 from suiro.testing.destination_types import NameTests, TypeTests
 from suiro.testing.destination_writes import WriteTests
 
 
-class DestinationSuite(ClaimTests, WriteTests, HistoryTests, DriftTests, TypeTests, NameTests, KillTests):
+class DestinationSuite(
+    ClaimTests, WriteTests, ReadbackTests, HistoryTests, DriftTests, TypeTests, NameTests, KillTests
+):
     """Every promise of spi/destination, tested."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from suiro.spi.destination import (
     Stage,
     Staged,
 )
+from suiro.spi.powers import ReadsStaged
 from suiro.testing.cells import together
 from suiro.testing.memory_history import remember, started, without_absent
 from suiro.testing.memory_merge import append, evolved, fitted, merge, without_marks
@@ -99,7 +100,7 @@ class MemoryStage(Stage):
             disk.staging.pop(self._staged.location, None)
 
 
-class MemoryDestination(Destination[MemoryConfig]):
+class MemoryDestination(Destination[MemoryConfig], ReadsStaged):
     """Tables in a `MemoryStore`, which several of these can share."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -144,6 +145,10 @@ class MemoryDestination(Destination[MemoryConfig]):
         self._mine.append(location)
         staged = Staged(table=table, spec=spec, claim=claim, location=location, rows=0, truncates=truncates, keys=keys)
         return MemoryStage(self.store, staged)
+
+    def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
+        """The batches as they were put on the disk."""
+        yield from self.store.load().staging[staged.location]
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         """Everything in one transaction of the store: fence, compare, evolve, fill, mark."""

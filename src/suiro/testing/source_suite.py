@@ -22,6 +22,7 @@ from suiro.spi.powers import Queries, Summarises
 from suiro.testing.cells import cells
 from suiro.testing.context import LocalContext
 from suiro.testing.samples import ODD_NAMES, PLAIN
+from suiro.testing.source_checksums import ChecksumTests
 from suiro.testing.source_harness import SourceHarness
 from suiro.testing.source_increments import IncrementTests
 from suiro.testing.source_queries import QueryTests
@@ -222,7 +223,7 @@ class FullReadTests(SourceHarness):
         assert len(list(source.query("SELECT 1 AS a"))) >= 1
 
 
-class SourceSuite(FullReadTests, IncrementTests, QueryTests):
+class SourceSuite(FullReadTests, IncrementTests, QueryTests, ChecksumTests):
     """Every promise of spi/source, tested."""
 
 

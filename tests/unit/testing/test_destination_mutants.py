@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hypothesis import settings
 
 
-from unit.testing import broken_claims, broken_history, broken_writes
+from unit.testing import broken_claims, broken_history, broken_readback, broken_writes
 from unit.testing.broken_claims import Broken
 
 
@@ -24,7 +24,8 @@ class MutantSuite(MemorySuite):
         return QUICK
 
 
-MUTANTS = [*mutants(vars(broken_claims)), *mutants(vars(broken_history)), *mutants(vars(broken_writes))]
+MODULES = (broken_claims, broken_history, broken_readback, broken_writes)
+MUTANTS = [mutant for module in MODULES for mutant in mutants(vars(module))]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)

@@ -13,8 +13,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from suiro.connectors.duckdb import catalog
+from suiro.connectors.duckdb.checksum import HASH_SQL, DuckdbSnapshot, canonical
 from suiro.connectors.duckdb.session import DIALECT, DuckdbSession, batches, connect, told
 from suiro.connectors.duckdb.values import RESTORES, declared, encode, read_as, travel, type_name
+from suiro.model.canonical import Form
 from suiro.model.errors import ConfigError, UserError
 from suiro.model.naming import join_name, split_name
 from suiro.model.place import QueryError, pointed_at
@@ -23,11 +25,12 @@ from suiro.model.selection import Deletes, WriteMode
 from suiro.spi.connector import Connector, ConnectorConfig
 from suiro.spi.destination import Atomicity, Capabilities
 from suiro.spi.powers import OffersQueries
+from suiro.toolkit.sql.checksum import HashingSource, HashSql, Snapshot
 from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.embedded import EmbeddedSqlDestination
 from suiro.toolkit.sql.markers import MARKERS
 from suiro.toolkit.sql.session import Session
-from suiro.toolkit.sql.source import BATCH_ROWS, Parameters, SqlSource, cursor_fields, distinct_names
+from suiro.toolkit.sql.source import BATCH_ROWS, Parameters, cursor_fields, distinct_names
 
 MODES = frozenset({ReadMode.FULL, ReadMode.INCREMENTAL})
 
@@ -65,10 +68,11 @@ class DuckdbConfig(ConnectorConfig):
         return f"duckdb:{self.file}"
 
 
-class DuckdbSource(SqlSource[DuckdbConfig], OffersQueries):
+class DuckdbSource(HashingSource[DuckdbConfig], OffersQueries):
     """Reads tables and views. The file is open, to read alone, while something is read from it."""
 
     dialect: ClassVar[Dialect] = DIALECT
+    hash_sql: ClassVar[HashSql] = HASH_SQL
     text_cursors: ClassVar[bool] = True
 
     def check(self) -> None:
@@ -164,6 +168,14 @@ class DuckdbSource(SqlSource[DuckdbConfig], OffersQueries):
         if pa.types.is_decimal(field.type) and type_name(field).startswith("VARCHAR"):
             return False
         return super().can_be_cursor(field)
+
+    def canonical(self, stream: Stream, column: str, form: Form) -> str | None:
+        """By the field, which tells the column's type."""
+        return canonical(stream.schema.field(column), form)
+
+    def snapshot(self) -> Snapshot:
+        """A connection of its own."""
+        return DuckdbSnapshot(self._open(), self.config.file, self.context)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if not self.config.file.exists():

@@ -34,8 +34,10 @@ DIALECT = Dialect(
     exactly=exactly,
     keeps_equal=keeps_equal,
     instant=_instant,
+    hashed="hash",
 )
-LEAST_MEMORY = 256 * 2**20  #: what one thread needs for joins and sorts of tables of any size
+LEAST_MEMORY = 192 * 2**20  #: what one thread needs for joins and sorts of tables of any size
+MATCHED_BYTES = 512  #: that a row takes, or a little less, where it is matched with a table's
 
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _MEMORY = re.compile("failed to (?:pin|allocate)|could not allocate|out of memory", re.IGNORECASE)
@@ -65,6 +67,7 @@ def connect(path: Path, wait: float, context: Context, *, write: bool) -> duckdb
     with told(path, context):
         db.execute("SET TimeZone = 'UTC'")
         db.execute("SET arrow_lossless_conversion = true")
+        db.execute("SET enable_progress_bar = false")
         memory = max(context.memory_bytes, LEAST_MEMORY)
         db.execute(f"SET memory_limit = '{memory}B'")
         db.execute(f"SET threads = {min(memory // LEAST_MEMORY, os.cpu_count() or 1)}")
@@ -323,6 +326,10 @@ class DuckdbSession(Session):
                 self._comment(f"COLUMN {table}.{quote(column.name)}", column.comment)
         if comment is not None:
             self._comment(f"TABLE {table}", comment)
+
+    def parts_of(self, rows: int) -> int:
+        """DuckDB keeps several hash tables of all keys in memory at once, and gives up where they don't fit."""
+        return -(-rows * MATCHED_BYTES // max(self._context.memory_bytes, LEAST_MEMORY)) or 1
 
     def begin(self) -> None:
         """Begin; the file admits no other process anyway."""

@@ -14,6 +14,7 @@ from suiro.connectors.mysql.ddl import RESTORES, STORES, column_types, field_of,
 from suiro.connectors.mysql.markers import Added, Markers, take_back
 from suiro.connectors.mysql.measure import measure
 from suiro.connectors.mysql.publish import Segment, TableEntry, reason_not_to
+from suiro.connectors.mysql.readback import held_rows
 from suiro.connectors.mysql.session import Session, connect
 from suiro.connectors.mysql.stage import BECOMES, PREFIX, MysqlStage, Place, fits_as_it_is
 from suiro.connectors.mysql.standing import Standing, find, quote, refuse_name
@@ -34,6 +35,7 @@ from suiro.model.selection import KEYED, Deletes, Replace, WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary
 from suiro.spi.context import Context
 from suiro.spi.destination import Atomicity, Capabilities, Claim, Destination, Marker, Published, Stage, Staged
+from suiro.spi.powers import ReadsStaged
 
 _SORTS = "max_sort_length = 4096"  #: bytes of a key that tell rows apart: more than an index holds
 _JOINS = (
@@ -43,7 +45,7 @@ _JOINS = (
 _PATIENCE = 3  #: seconds a claim waits for the session of a process that has just died
 
 
-class MysqlDestination(Destination[MysqlConfig]):
+class MysqlDestination(Destination[MysqlConfig], ReadsStaged):
     """Tables of one server. A claim's lease is a named lock of the session: it ends with the session."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -111,6 +113,9 @@ class MysqlDestination(Destination[MysqlConfig]):
     ) -> Stage:
         place = self._place(table, spec, claim, alone=not truncates and not keys)
         return MysqlStage(place, table, spec, claim, truncates=truncates, keys=keys)
+
+    def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
+        yield from held_rows(self.config, self.context, self._find_stage(staged), staged)
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         if not staged:

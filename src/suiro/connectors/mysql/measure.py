@@ -56,21 +56,21 @@ def _total(field: pa.Field, column: str) -> str | None:
         case Measure.BYTES:
             return f"LENGTH({column})"
         case Measure.BITS:
-            return _double_bits(column) if type_.bit_width == 64 else _float_bits(column)
+            return double_bits(column) if type_.bit_width == 64 else _float_bits(column)
         case Measure.SUM if pa.types.is_decimal(type_):
             return _unscaled(type_, column)
         case Measure.SUM:
             return _number(field, column)
 
 
-def _double_bits(column: str) -> str:
+def double_bits(column: str) -> str:
     """The bits of a double, as an unsigned number: a point's well-known binary form holds them, low byte first."""
     return f"CAST(CONV(HEX(REVERSE(SUBSTR(ST_AsWKB(POINT({column}, 0)), 6, 8))), 16, 10) AS UNSIGNED)"
 
 
 def _float_bits(column: str) -> str:
     """The bits of a float, made of those of the double that equals it, as a signed number; less 2^31 when negative."""
-    bits = _double_bits(column)
+    bits = double_bits(column)
     small = f"CAST(ABS({column}) * POW(2, 149) AS SIGNED)"
     normal = f"CAST((({bits} >> 52 & 2047) - 896 << 23) + ({bits} >> 29 & 8388607) AS SIGNED)"
     sign = f"CASE WHEN {column} < 0 THEN 2147483648 ELSE 0 END"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from suiro.connectors.mysql.checksum import HASH_SQL, MysqlSnapshot, canonical
 from suiro.connectors.mysql.config import MysqlConfig
 from suiro.connectors.mysql.decode import Decoder, reader
 from suiro.connectors.mysql.described import describe, fields_of
@@ -18,6 +19,7 @@ from suiro.connectors.mysql.query import rows_of
 from suiro.connectors.mysql.session import Session, connect, told, version_note
 from suiro.connectors.mysql.tables import Relation, find_relation, locate, relations
 from suiro.connectors.mysql.wire import Statement
+from suiro.model.canonical import Form
 from suiro.model.change import Change
 from suiro.model.errors import ConfigError
 from suiro.model.naming import join_name
@@ -26,15 +28,17 @@ from suiro.model.selection import Selection
 from suiro.spi.context import Context
 from suiro.spi.powers import OffersQueries
 from suiro.spi.source import Read
+from suiro.toolkit.sql.checksum import HashingSource, HashSql, Snapshot
 from suiro.toolkit.sql.dialect import Dialect
-from suiro.toolkit.sql.source import Parameters, SqlSource, cursor_fields
+from suiro.toolkit.sql.source import Parameters, cursor_fields
 from suiro.toolkit.sql.unreadable import rejected_apart, rejecting, wanted
 
 
-class MysqlSource(SqlSource[MysqlConfig], OffersQueries):
+class MysqlSource(HashingSource[MysqlConfig], OffersQueries):
     """Tables and views the user may read: of the connection's database, or of all where it names none."""
 
     dialect: ClassVar[Dialect] = DIALECT
+    hash_sql: ClassVar[HashSql] = HASH_SQL
 
     def __init__(self, config: MysqlConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -110,6 +114,13 @@ class MysqlSource(SqlSource[MysqlConfig], OffersQueries):
             case date():
                 return f"DATE'{value.isoformat()}'", value
         return str(value), value
+
+    def canonical(self, stream: Stream, column: str, form: Form) -> str | None:
+        found = self._relation(stream).column(column)
+        return None if found is None else canonical(found, stream.schema.field(column), form)
+
+    def snapshot(self) -> Snapshot:
+        return MysqlSnapshot(connect(self.config, self.context))
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ _WRAPPED_TIMESTAMP = np.int64(-9222425352054775809)
 def bulk_read(
     config: PostgresConfig, context: Context, query: str, schema: pa.Schema, snapshot: str | None, version: int
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of `query`, whose expressions are `Column.select`'s for the fields of `schema`, about 4 MB a batch.
+    """The rows of `query`, whose expressions are `Column.select`'s for the fields of `schema`, by BATCH_BYTES.
 
     In the snapshot of another session, if given. DataError names the column that holds what its type can't.
     """
@@ -49,10 +49,11 @@ def bulk_read(
             if snapshot is not None:
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            cursor.execute(query)
-            reader = cursor.fetch_record_batch()
         take_back = context.on_cancel(cursor.adbc_cancel)
         try:
+            with _adbc_told(config, context, "reading"):
+                cursor.execute(query)
+                reader = cursor.fetch_record_batch()
             while True:
                 with _stream_told(config, context, "reading"):
                     batch = next(reader, None)

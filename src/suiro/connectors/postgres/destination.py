@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import pyarrow as pa
 
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.publish import Entry
+from suiro.connectors.postgres.readback import held_rows
 from suiro.connectors.postgres.session import Session, connect, told
 from suiro.connectors.postgres.stage import PREFIX, Place, PostgresRawStage, PostgresStage, fits_as_it_is
 from suiro.connectors.postgres.summary import summarise_relation
@@ -33,7 +34,7 @@ from suiro.model.summary import EMPTY, Summary
 from suiro.model.types import logical_field
 from suiro.spi.context import Context
 from suiro.spi.destination import Atomicity, Capabilities, Claim, Destination, Marker, Published, Stage, Staged
-from suiro.spi.powers import RawStage, TakesFormat, Wire
+from suiro.spi.powers import RawStage, ReadsStaged, TakesFormat, Wire
 
 MARKERS = "_suiro_markers"
 FORMAT = "postgresql binary COPY"
@@ -47,7 +48,7 @@ CREATE TABLE IF NOT EXISTS {table} (
 """
 
 
-class PostgresDestination(Destination[PostgresConfig], TakesFormat):
+class PostgresDestination(Destination[PostgresConfig], TakesFormat, ReadsStaged):
     """Tables of one database. A claim's lease is a session-level advisory lock: it ends with the session."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -114,6 +115,12 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat):
         place = self._place(table, spec, claim, alone=True)
         with told(self.config, self.context, "staging"):
             return PostgresRawStage(place, table, spec, claim, wire)
+
+    def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
+        schema, _ = locate(staged.table.name, self.config.schema_)
+        with told(self.config, self.context, "reading back what is staged"):
+            relation = self._find_stage(staged, schema)
+        yield from held_rows(self.config, self.context, self._session, relation, staged)
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         if not staged:

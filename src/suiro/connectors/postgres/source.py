@@ -10,6 +10,7 @@ import psycopg.sql
 import pyarrow as pa
 
 from suiro.connectors.postgres.bulk import bulk_read, nan_refused
+from suiro.connectors.postgres.checksum import HASH_SQL, PostgresSnapshot, canonical
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.described import describe
 from suiro.connectors.postgres.destination import FORMAT
@@ -21,6 +22,7 @@ from suiro.connectors.postgres.session import Session, connect, told, version_no
 from suiro.connectors.postgres.summary import summarise_relation
 from suiro.connectors.postgres.tables import Relation, columns_sql, find_relation, locate, primary_key, quote
 from suiro.connectors.postgres.types import travels_scaled, wire_type
+from suiro.model.canonical import Form
 from suiro.model.change import Change, Checkpoint
 from suiro.model.errors import ConfigError, DataError
 from suiro.model.naming import join_name
@@ -30,7 +32,8 @@ from suiro.model.summary import Summary
 from suiro.spi.context import Context
 from suiro.spi.powers import OffersQueries, SharesFormat, Summarises, Wire
 from suiro.spi.source import Read
-from suiro.toolkit.sql.source import Parameters, SqlSource, check_condition, cursor_fields, enclosed
+from suiro.toolkit.sql.checksum import HashingSource, Snapshot
+from suiro.toolkit.sql.source import Parameters, check_condition, cursor_fields, enclosed
 from suiro.toolkit.sql.unreadable import rejected_apart, rejecting, wanted
 
 _STREAMS = """
@@ -44,10 +47,11 @@ ORDER BY 1, 2
 """
 
 
-class PostgresSource(SqlSource[PostgresConfig], OffersQueries, Summarises, SharesFormat):
+class PostgresSource(HashingSource[PostgresConfig], OffersQueries, Summarises, SharesFormat):
     """Tables, partitioned tables (as one), views, materialized views and foreign tables the user may read."""
 
     dialect = DIALECT
+    hash_sql = HASH_SQL
     kinds: ClassVar[str] = "rpvmf"
 
     def __init__(self, config: PostgresConfig, context: Context) -> None:
@@ -150,6 +154,9 @@ class PostgresSource(SqlSource[PostgresConfig], OffersQueries, Summarises, Share
         with closing(self._in_snapshot()) as session, told(self.config, self.context, "adding up the source"):
             return summarise_relation(session, self._from(selection), fields, columns=columns, key=key)
 
+    def steady(self, selection: Selection) -> bool:
+        return self._relation(selection.stream).kind not in "vf"
+
     def wire(self, selection: Selection) -> Wire | None:
         relation = self._relation(selection.stream)
         columns = []
@@ -170,6 +177,14 @@ class PostgresSource(SqlSource[PostgresConfig], OffersQueries, Summarises, Share
         with closing(self._in_snapshot()) as session, told(self.config, self.context, "reading"):
             yield from copy_out(session, f"COPY {what} TO STDOUT (FORMAT binary)", self.context)
         yield Checkpoint({})
+
+    def canonical(self, stream: Stream, column: str, form: Form) -> str | None:
+        found = self._relation(stream).column(column)
+        in_utf8 = self._session.info.parameter_status("server_encoding") == "UTF8"
+        return canonical(found, stream.schema.field(column), form) if found is not None and in_utf8 else None
+
+    def snapshot(self) -> Snapshot:
+        return PostgresSnapshot(self._in_snapshot(), self.config, self.context)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from suiro.connectors.sqlite import catalog
+from suiro.connectors.sqlite.checksum import HASH_SQL, SqliteSnapshot, add_functions, canonical
 from suiro.connectors.sqlite.session import DIALECT, SqliteSession, asked, batches, connect, told
 from suiro.connectors.sqlite.values import MIXED, RESTORES, encode, refuse
+from suiro.model.canonical import Form
 from suiro.model.errors import ConfigError, UserError
 from suiro.model.naming import join_name, split_name
 from suiro.model.schema import ReadMode, Stream
@@ -22,10 +24,11 @@ from suiro.model.types import is_text
 from suiro.spi.connector import Connector, ConnectorConfig
 from suiro.spi.destination import Atomicity, Capabilities
 from suiro.spi.powers import OffersQueries
+from suiro.toolkit.sql.checksum import HashingSource, HashSql, Snapshot
 from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.embedded import EmbeddedSqlDestination
 from suiro.toolkit.sql.session import Session
-from suiro.toolkit.sql.source import Parameters, SqlSource, cursor_fields, distinct_names, has_cursor_type
+from suiro.toolkit.sql.source import Parameters, cursor_fields, distinct_names, has_cursor_type
 
 MODES = frozenset({ReadMode.FULL, ReadMode.INCREMENTAL})
 
@@ -56,10 +59,11 @@ class SqliteConfig(ConnectorConfig):
         return f"sqlite:{self.file}"
 
 
-class SqliteSource(SqlSource[SqliteConfig], OffersQueries):
+class SqliteSource(HashingSource[SqliteConfig], OffersQueries):
     """Reads tables and views. Each read is one statement, which sees one state of the file."""
 
     dialect: ClassVar[Dialect] = DIALECT
+    hash_sql: ClassVar[HashSql] = HASH_SQL
     text_cursors: ClassVar[bool] = True
 
     def check(self) -> None:
@@ -143,10 +147,20 @@ class SqliteSource(SqlSource[SqliteConfig], OffersQueries):
             return False
         return has_cursor_type(field.type) or (is_text(field.type) and field.type == pa.string())
 
+    def canonical(self, stream: Stream, column: str, form: Form) -> str | None:
+        """By the field, which tells what the column holds."""
+        return canonical(stream.schema.field(column), form)
+
+    def snapshot(self) -> Snapshot:
+        """A connection of its own."""
+        return SqliteSnapshot(self._open(), self.config.file, self.context)
+
     def _open(self) -> sqlite3.Connection:
         if not self.config.file.exists():
             raise ConfigError(f"there is no file {self.config.file}", hint="Check the path.")
-        return connect(self.config.file, self.config.wait_seconds, self.context, write=False)
+        db = connect(self.config.file, self.config.wait_seconds, self.context, write=False)
+        add_functions(db)
+        return db
 
     def _stream(self, db: sqlite3.Connection, name: str, kind: str) -> Stream | None:
         """The stream of a table or view; None for a view that is broken."""

@@ -210,6 +210,11 @@ class WholeQuery(QuerySource):
 class SummarisingQuery(WholeQuery, Summarises):
     """With the source's own summary."""
 
+    def steady(self, selection: Selection) -> bool:
+        """As the query and the source."""
+        assert isinstance(self._base, Summarises)
+        return self._query.steady and self._base.steady(replace(selection, stream=self._inner))
+
     def summarise(self, read: Read, *, columns: bool, key: tuple[str, ...]) -> Summary:
         """As the source."""
         assert isinstance(self._base, Summarises)

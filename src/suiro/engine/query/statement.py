@@ -20,6 +20,12 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it warns of is refu
 
 ROW_FUNCTIONS: Final = frozenset({"generate_series", "range", "unnest"})  #: of DuckDB, that may stand in FROM
 _FORBIDDEN: Final = (exp.DML, exp.DDL, exp.Command, exp.Into, exp.Lock, exp.Placeholder, exp.Parameter)
+_UNSTEADY: Final = (
+    *(exp.Anonymous, exp.CurrentTimestamp, exp.CurrentTime, exp.CurrentDate, exp.CurrentDatetime),
+    *(exp.Localtime, exp.Localtimestamp, exp.Rand, exp.Randn, exp.Uuid),
+    *(exp.Limit, exp.Fetch, exp.Offset, exp.TableSample, exp.Window),
+)
+_STEADY_SUMS: Final = (exp.Count, exp.Min, exp.Max)
 _GLOBAL: Final = (
     (exp.AggFunc, "aggregates"),
     (exp.Group, "aggregates"),
@@ -86,6 +92,17 @@ class Query:
     def name(self) -> str:
         """What the query is about, in words: its streams."""
         return ", ".join(dict.fromkeys(".".join(use.parts) for use in self.uses)) or "query"
+
+    @property
+    def steady(self) -> bool:
+        """Whether it surely gives the same rows when asked twice in one snapshot.
+
+        Not so: clocks and chance, functions that aren't known, some rows of many, sums whose order may show.
+        """
+        return not any(
+            isinstance(node, _UNSTEADY) or (isinstance(node, exp.AggFunc) and not isinstance(node, _STEADY_SUMS))
+            for node in self._tree.walk()
+        )
 
     def by_rows(self, *, sure: bool) -> QueryError | None:
         """None if each row of the one stream gives its row, or none, by itself; else the error that says why not.

@@ -38,7 +38,7 @@ class CsvProfile:
 
 def profile(part: Part, settings: FileSettings) -> CsvProfile:
     """Read the file once and tell. DataError names the line that is broken."""
-    all_text = settings.types == "all_text"
+    all_text = settings.types == "all_text" or bool(settings.columns)
     found = _unmeasured(part, settings, ahead=None if all_text else _AHEAD)
     if all_text or not found.dialect.names:
         return found
@@ -193,7 +193,7 @@ def rows_as_text(
             include_columns=wanted,
             null_values=list(settings.null_strings),
             strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
+            quoted_strings_can_be_null=settings.quoted_nulls,
         ),
     }
     with reading(part) as stream:
@@ -281,6 +281,7 @@ class Utf8(io.RawIOBase):
         self._decoder = (
             None if plain and not decodes else codecs.getincrementaldecoder(dialect.encoding)(settings.encoding_errors)
         )
+        self._foreign, self._quote = settings.foreign_escape.encode(), settings.quote.encode()
         self._empty_row = dialect.delimiter * (len(dialect.names) - 1)
         self._left, self._last, self._lines, self._ended = b"", b"\n", 0, False
 
@@ -301,11 +302,20 @@ class Utf8(io.RawIOBase):
         block = self._stream.read(size)
         text = self._decoded(block)
         if text:
+            if self._foreign:
+                self._check_escape(self._last + text)
             self._last = text[-1:]
         if not block:
             self._ended = True
             text += self._end()
         return text
+
+    def _check_escape(self, text: bytes) -> None:
+        if (self._quote and self._foreign + self._quote in text) or self._foreign * 2 in text:
+            raise DataError(
+                f"{self._part.label}: {self._foreign.decode()} before a quote or itself is meant as an escape",
+                hint="Write the file with quotes doubled, and say that the escape is the quote.",
+            )
 
     def _decoded(self, block: bytes) -> bytes:
         if self._decoder is None:

@@ -9,9 +9,11 @@ number of its loads, so that a load that is repeated writes the same file.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
+
+import pyarrow as pa
 
 from suiro.model.errors import ConfigError, Fenced, InternalError
 from suiro.model.job import TaskKey
@@ -31,7 +33,9 @@ from suiro.spi.destination import (
     Stage,
     Staged,
 )
+from suiro.spi.powers import ReadsStaged
 from suiro.toolkit.files import storage
+from suiro.toolkit.files.held import held_rows
 from suiro.toolkit.files.listing import Location
 from suiro.toolkit.files.markers import Coming, Kept, Markers
 from suiro.toolkit.files.names import file_stem, stream_stem, take_apart
@@ -51,7 +55,7 @@ RESTORES = frozenset(
 )
 
 
-class FilesDestination(Destination[S]):
+class FilesDestination(Destination[S], ReadsStaged):
     """Holds tables in one folder."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -139,6 +143,10 @@ class FilesDestination(Destination[S]):
     def _kept_track_of(self, stage: Stage) -> Stage:
         self._stages.append(stage)
         return stage
+
+    def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
+        """The rows as a file of the tables' format gives them back."""
+        yield from held_rows(self._tables, self.config, staged)
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         """Make the next files, compare, rename each into place, move the markers."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from suiro.model.errors import ConfigError, SchemaConflict
 from suiro.model.rejected import RejectedRow
 from suiro.model.types import common_type, logical_type
-from suiro.toolkit.files import csv, excel, jsonl, parquet
+from suiro.toolkit.files import csv, declared, excel, jsonl, parquet
 from suiro.toolkit.files.content import Part
 from suiro.toolkit.files.csv import CsvProfile
 from suiro.toolkit.files.excel import ExcelProfile
@@ -32,6 +32,8 @@ class Profile:
 
 def profile(part: Part, settings: FileSettings, workdir: Path) -> Profile:
     """Look into a document; text formats are read whole, so that the types hold all values."""
+    if settings.columns:
+        return _declared(part, settings)
     match part.format:
         case "csv":
             found = csv.profile(part, settings)
@@ -46,6 +48,18 @@ def profile(part: Part, settings: FileSettings, workdir: Path) -> Profile:
     raise ConfigError(f"{part.label} is of an unknown format {part.format}", hint="Set the format.")
 
 
+def _declared(part: Part, settings: FileSettings) -> Profile:
+    """A document whose columns are declared: nothing but the dialect is looked for."""
+    if part.format not in ("csv", "jsonl"):
+        raise ConfigError(
+            f"{part.label} is {part.format}, which has columns of its own",
+            hint="Declare columns of CSV and JSON Lines.",
+        )
+    columns = {field.name: field for field in declared.schema_of(settings)}
+    found = csv.profile(part, settings) if part.format == "csv" else None
+    return Profile(part=part, columns=dict(columns), found=found)
+
+
 def batches(
     known: Profile,
     columns: Sequence[str],
@@ -56,10 +70,13 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """The document's rows with exactly `columns`, in the types of `schema`; those that it lacks are NULL.
 
-    Lines of CSV files that can't be read as rows go to `rejects`; without it the first is a DataError.
+    What can't be read as a row goes to `rejects`, where the format lets one go on; without it the first is a DataError.
     """
     part = known.part
     there = [name for name in columns if name in known.columns]
+    wanted = pa.schema([schema.field(name) for name in columns])
+    if settings.columns and there:
+        schema = declared.as_text(settings, documents=part.format == "jsonl")
     match part.format, known.found:
         case "csv", CsvProfile() as found:
             rows = csv.batches(part, found, there, schema, settings, rejects)
@@ -68,8 +85,9 @@ def batches(
         case "parquet", _:
             rows = parquet.batches(part, there, workdir)
         case _:
-            rows = jsonl.batches(part, there, schema, settings)
-    wanted = pa.schema([schema.field(name) for name in columns])
+            rows = jsonl.batches(part, there, schema, settings, rejects if settings.columns else None)
+    if settings.columns and there:
+        rows = declared.typed(rows, settings, part.label, rejects)
     for batch in rows:
         yield fitted(batch, wanted)
 

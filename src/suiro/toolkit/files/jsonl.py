@@ -7,6 +7,7 @@ ISO date or timestamp in every line becomes one. Objects, arrays and members of 
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from suiro.model.errors import ConfigError, DataError
+from suiro.model.rejected import UNREADABLE, RejectedRow
 from suiro.model.types import is_text
 from suiro.toolkit.files import jsonl_guess, texts
 from suiro.toolkit.files.content import Part, reading
@@ -96,8 +98,17 @@ def _strings(values: list[str], known: Kind, settings: FileSettings) -> Guess:
     return found if found.kind in _AS_TEXT else Guess(kind=Kind.TEXT)
 
 
-def batches(part: Part, columns: Sequence[str], schema: pa.Schema, settings: FileSettings) -> Iterator[pa.RecordBatch]:
-    """The file's rows in the types of `schema`; members that a line lacks are NULL."""
+def batches(
+    part: Part,
+    columns: Sequence[str],
+    schema: pa.Schema,
+    settings: FileSettings,
+    rejects: list[RejectedRow] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The file's rows in the types of `schema`; members that a line lacks are NULL.
+
+    Lines that are no objects go to `rejects`; without it the first is a DataError.
+    """
     wanted = pa.schema([schema.field(name).remove_metadata() for name in columns])
     for number, block in blocks(part, settings):
         batch = _at_once(block, wanted, settings) if _is_flat(wanted) else None
@@ -108,11 +119,26 @@ def batches(part: Part, columns: Sequence[str], schema: pa.Schema, settings: Fil
         raw = {f.name for f in wanted if f.type == pa.json_()}
         for at in range(0, len(lines), _LINES):
             some = lines[at : at + _LINES]
+            if rejects is not None:
+                some = list(_objects(some, number + at, part.label, rejects))
             rows = list(parsed(some, number + at, part.label))
             if raw:
                 rows = [_with_documents(row, line, raw) for row, line in zip(rows, _written(some), strict=True)]
             if rows:
                 yield _from_rows(rows, wanted, settings, part.label)
+
+
+def _objects(lines: Sequence[str], first: int, label: str, rejects: list[RejectedRow]) -> Iterator[str]:
+    """The lines, blank in place of those that are no objects."""
+    for number, line in enumerate(lines, first):
+        try:
+            for _ in parsed([line], number, label):
+                pass
+        except DataError as error:
+            rejects.append(RejectedRow(reason=error.message, row=json.dumps({UNREADABLE: line}, ensure_ascii=False)))
+            yield ""
+        else:
+            yield line
 
 
 def _with_documents(row: dict[str, Any], line: str, names: Collection[str]) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.dataclasses import dataclass
 
+from suiro.model.clock import Clock, zone_of
 from suiro.spi.connector import ConnectorConfig
 
 
@@ -21,6 +24,24 @@ def _several(value: Any) -> Any:
 def _characters(value: Any) -> Any:
     names = {"tab": "\t", r"\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
     return names.get(value, value) if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return json.loads(value or "[]") if isinstance(value, str) else value
+
+
+ColumnType = Literal["long", "double", "string", "timestamp", "boolean", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Column:
+    """A declared column of a text file; of CSV by its place, of JSON Lines by its name."""
+
+    name: str
+    type: ColumnType = "string"
+    format: str | None = None  #: of timestamps, as strptime has it; None: ISO 8601
+    timezone: str = "UTC"  #: of timestamps that name none
+    day: str = "1970-01-01"  #: of timestamps whose format has no date
 
 
 YesNo = Annotated[Literal["guess", "yes", "no"], BeforeValidator(_yes_or_no)]
@@ -58,6 +79,27 @@ class FileSettings(ConnectorConfig):
     null_strings: Several = Field(
         default=("",), title="NULL", description="CSV: values without quotes that stand for NULL, with commas between."
     )
+    quoted_nulls: bool = Field(
+        default=False, title="NULL in quotes", description="CSV: those values stand for NULL in quotes, too."
+    )
+    foreign_escape: Sign = Field(
+        default="",
+        title="Foreign escape",
+        description="CSV: where this character stands before itself or a quote, the file is refused: its writer meant "
+        "an escape, and here quotes are doubled.",
+    )
+    columns: Annotated[tuple[Column, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        title="Columns",
+        description="CSV and JSON Lines: names and types, instead of those that are found; values that don't fit are "
+        "rejected row by row. A list of {name, type, format, timezone, day}; types: long, double, string, timestamp, "
+        "boolean, json.",
+    )
+    start_after: str = Field(
+        default="",
+        title="Start after",
+        description="Leave out files whose paths come, in the order of their characters, before this one or are it.",
+    )
     skip_rows: int = Field(default=0, ge=0, title="Rows to skip", description="CSV and Excel: lines above the header.")
     decimal_point: Literal[".", ","] = Field(default=".", title="Decimal point", description="CSV: in numbers.")
     date_formats: Several = Field(
@@ -93,7 +135,7 @@ class FileSettings(ConnectorConfig):
         description="Writing Parquet or gzip; empty: 1.",
     )
 
-    @field_validator("delimiter", "quote", "escape")
+    @field_validator("delimiter", "quote", "escape", "foreign_escape")
     @classmethod
     def _one_character(cls, value: str) -> str:
         if value not in ("guess", "") and (len(value) != 1 or ord(value) > 127 or value in "\r\n"):
@@ -105,6 +147,20 @@ class FileSettings(ConnectorConfig):
     def _not_empty(cls, value: str) -> str:
         if not value:
             raise ValueError("values must be told apart by a character")
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _readable(cls, value: tuple[Column, ...]) -> tuple[Column, ...]:
+        names = [column.name for column in value]
+        if len(set(names)) < len(names):
+            raise ValueError("two columns have one name")
+        for column in value:
+            zone_of(column.timezone)
+            if column.format is not None:
+                if column.type != "timestamp":
+                    raise ValueError(f"column {column.name} is a {column.type}, which has no format")
+                Clock(column.format, column.timezone)
         return value
 
     @field_validator("encoding")

@@ -118,6 +118,8 @@ def dialect_of(head: bytes, encoding: str, settings: FileSettings) -> Dialect:
     first = rows[0] if rows else []
     header = settings.header == "yes" or (settings.header == "guess" and looks_like_header(first))
     names = unique_names(first) if header else tuple(f"column_{i}" for i in range(1, len(first) + 1))
+    if settings.columns:
+        names = tuple(column.name for column in settings.columns)
     return Dialect(encoding=encoding, delimiter=delimiter, header=header, names=names)
 
 

@@ -6,6 +6,7 @@ checkpoint after each. Two contents of one size and one time can't be told apart
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -94,7 +95,12 @@ class FilesSource(Source[S]):
 
     def _listed(self) -> dict[str, list[FileItem]]:
         any_name = self.config.format != "guess"
-        return streams(self.location(), table_per=self.config.table_per, any_name=any_name)
+        listed = streams(self.location(), table_per=self.config.table_per, any_name=any_name)
+        if not self.config.start_after:
+            return listed
+        after = os.path.abspath(os.path.expanduser(self.config.start_after))
+        later = {name: [item for item in items if str(item.path) > after] for name, items in listed.items()}
+        return {name: items for name, items in later.items() if items}
 
     def _stream(self, name: str, items: list[FileItem], *, refuses: bool = False) -> Stream:
         """The stream; files that can't be read are noted in a listing, and refused where it's about this stream."""

@@ -31,7 +31,7 @@ class Dialect:
     where they have a key, and a DROP must call them TEMPORARY to stay in the transaction.
     `moment` is the literal of a moment in UTC, given as `2024-05-06 07:08:09.123456+00:00`; `instant` makes a date, a
     timestamp in UTC without zone, or one with, such a moment. `indexes_keys`: absent keys are found fast by an index
-    alone.
+    alone. `hashed` names the function that makes a number of 0 or more of several values, for keys taken in parts.
     """
 
     name: str  #: as sqlglot calls it
@@ -48,6 +48,7 @@ class Dialect:
     moment: Callable[[str], str] = lambda text: f"TIMESTAMP WITH TIME ZONE '{text}'"
     instant: Callable[[pa.Field, str], str] = as_it_is
     indexes_keys: bool = False
+    hashed: str = ""
 
     def quote(self, name: str) -> str:
         """`name` as an identifier, whatever is in it."""

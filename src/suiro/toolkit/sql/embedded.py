@@ -23,15 +23,16 @@ from suiro.model.selection import KEYED, WriteSpec
 from suiro.model.summary import Summary
 from suiro.spi.context import Context
 from suiro.spi.destination import C, Claim, Destination, Marker, Published, Stage, Staged
+from suiro.spi.powers import ReadsStaged
 from suiro.toolkit.lease import FileLease
-from suiro.toolkit.spool import SpoolStage
+from suiro.toolkit.spool import SpoolStage, spooled
 from suiro.toolkit.sql.dialect import Dialect
 from suiro.toolkit.sql.enter import Entering, Outcome
 from suiro.toolkit.sql.markers import MARKERS, Markers
 from suiro.toolkit.sql.session import Session
 
 
-class EmbeddedSqlDestination(Destination[C]):
+class EmbeddedSqlDestination(Destination[C], ReadsStaged):
     """Stages in Arrow files, publishes in one transaction of the database."""
 
     dialect: ClassVar[Dialect]
@@ -111,6 +112,16 @@ class EmbeddedSqlDestination(Destination[C]):
         path = self._folder / f"{claim.key.digest()}-{claim.epoch}-{self._number}.arrow"
         self._mine.append(path)
         return _CheckedStage(self, path, table, spec, claim, truncates=truncates, keys=keys)
+
+    def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
+        """The rows as the database gives them back, from a temporary table that they are put into as at a publish."""
+        schema, batches = spooled(staged)
+        with self._session(write=False) as session:
+            quote = self.dialect.quote
+            columns = ", ".join(f"{quote(one.name)} {self.dialect.type_name(one)}" for one in schema)
+            session.run(f"CREATE TEMPORARY TABLE {session.stage} ({columns})")
+            session.fill(session.stage, schema, batches)
+            yield from session.rows(session.stage, schema)
 
     def publish(self, staged: Sequence[Staged], markers: Sequence[Marker], expect: Summary | None) -> Published:
         """Fence, fill, compare, mark and commit; what is staged goes afterwards."""

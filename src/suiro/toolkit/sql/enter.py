@@ -260,7 +260,8 @@ class Entering:
             log=log,
         )
         skipped = self._count(merge.skipped()) if log and spec.deletes is Deletes.SKIP else 0
-        self.session.run(merge.decide())
+        for statement in merge.deciding(self.session.parts_of(rows)):
+            self.session.run(statement)
         decisions = self.session.ask(merge.decisions())
         if others and any(what == "r" for what, _, _ in decisions):
             raise SchemaConflict(

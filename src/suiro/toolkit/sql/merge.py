@@ -69,12 +69,25 @@ class Merge(Entry):
     deletes: Deletes = Deletes.SKIP
     log: bool = False
 
-    def decide(self) -> str:
+    def deciding(self, parts: int) -> list[str]:
+        """`decide` as several statements, each for a part of the keys, since one for all would need much memory."""
+        if parts == 1:
+            return [self.decide()]
+        head = f"INSERT INTO {self.decided} "
+        made, *rest = [self.decide(part, parts) for part in range(parts)]
+        return [made, *(head + sql.partition(" AS ")[2] for sql in rest)]
+
+    def decide(self, part: int = 0, parts: int = 1) -> str:
         """Make the table of decisions: for each last row its arrival, what becomes of it, and how many the key has.
 
         i: inserted; u: updates the table's one row; w: as u, by a new row, since an UPDATE would not write it;
         r: takes the place of several; n: equals what is there; d: deletes.
         """
+
+        def within(alias: str) -> list[str]:
+            keys = ", ".join(self._matched(alias, name) for name in self.key)
+            return [f"{self.dialect.hashed}({keys}) % {parts} = {part}"] if parts > 1 else []
+
         same = " AND ".join([f"({self._equal(name)})" for name in self._values()] or ["1 = 1"])
         unseen = " OR ".join(self._unseen(name) for name in self._values() if self._is_unseen(name))
         there = f"t.{self.dialect.quote(self.key[0])}"
@@ -94,8 +107,9 @@ class Merge(Entry):
         keyed = f" (PRIMARY KEY ({ARRIVAL}))" if self.dialect.joins_to_change else ""
         return (
             f"CREATE TEMPORARY TABLE {self.decided}{keyed} AS SELECT s.{ARRIVAL} AS {ARRIVAL}, {what} AS _suiro_what, "
-            f"{count} AS _suiro_there FROM {self.stage} AS s JOIN ({self._last()}) AS l ON l.{ARRIVAL} = s.{ARRIVAL} "
-            f"LEFT JOIN {self.target} AS t ON {self._match()}{group}"
+            f"{count} AS _suiro_there FROM {self.stage} AS s JOIN ({self._last(within('s'))}) AS l "
+            f"ON l.{ARRIVAL} = s.{ARRIVAL} LEFT JOIN {self.target} AS t "
+            f"ON {' AND '.join([self._match(), *within('t')])}{group}"
         )
 
     def decisions(self) -> str:
@@ -199,12 +213,12 @@ class Merge(Entry):
         mine, theirs = self.dialect.exactly(field, f"t.{quoted}"), self.dialect.exactly(field, f"s.{quoted}")
         return f"{mine} {self.dialect.same} {theirs}"
 
-    def _last(self) -> str:
+    def _last(self, conditions: list[str]) -> str:
         keys = ", ".join(self._matched("s", name) for name in self.key)
         order = f"CASE WHEN {self.order} IS NULL THEN 1 ELSE 0 END, {self.order} DESC, " if self.order else ""
-        skip = ""
         if self.log and self.deletes is Deletes.SKIP:
-            skip = f" WHERE s.{self.dialect.quote(OP)} <> 'd'"
+            conditions = [*conditions, f"s.{self.dialect.quote(OP)} <> 'd'"]
+        skip = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return (
             f"SELECT {ARRIVAL} FROM (SELECT s.{ARRIVAL} AS {ARRIVAL}, row_number() OVER (PARTITION BY {keys} "
             f"ORDER BY {order}s.{ARRIVAL} DESC) AS _suiro_rank FROM {self.stage} AS s{skip}) AS r WHERE _suiro_rank = 1"

@@ -81,6 +81,10 @@ class Session(ABC):
     def rekey(self, standing: Standing, key: tuple[str, ...]) -> None:
         """Give a table that Suiro made another key; values and what depends on the table stay."""
 
+    def parts_of(self, rows: int) -> int:
+        """In how many parts so many staged rows are matched with a table's, so that each fits the memory there is."""
+        return 1
+
     @abstractmethod
     def begin(self) -> None:
         """Begin the transaction that excludes other writers."""

@@ -151,3 +151,28 @@ def test_what_is_wrong_or_more_than_reading_is_pointed_at(sql: str, place: str, 
         query(sql)
     assert said in refused.value.message
     assert refused.value.at is not None and sql[refused.value.at :].startswith(place)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT upper(a) AS a, b + 1 AS b FROM t WHERE a <> 'x'", "SELECT a, count(*) AS n, max(b) FROM t GROUP BY a"],
+)
+def test_a_query_that_gives_the_same_rows_when_asked_twice(sql: str) -> None:
+    assert query(sql, "postgres").steady
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT now() AS at FROM t",
+        "SELECT a FROM t WHERE at < current_date",
+        "SELECT random() AS r FROM t",
+        "SELECT gen_random_uuid() AS u FROM t",
+        "SELECT of_ours(a) AS a FROM t",
+        "SELECT a FROM t LIMIT 10",
+        "SELECT sum(a) AS a FROM t",
+        "SELECT row_number() OVER (ORDER BY a) AS n FROM t",
+    ],
+)
+def test_a_query_that_may_give_other_rows_when_asked_twice(sql: str) -> None:
+    assert not query(sql, "postgres").steady
