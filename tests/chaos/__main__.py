@@ -103,7 +103,7 @@ def three_runners(servers: Servers, folder: Path, seed: str, runs: int) -> bool:
         (place / "home").mkdir(parents=True)
         url = servers.postgres.create_database() if store == "postgres" else sqlite_url(place / "home" / "suiro.db")
         os.environ |= {"SUIRO_HOME": str(place / "home"), "SUIRO_METADATA_URL": url}
-        tallies.append(runners.played(store, url, place, servers.postgres, seed, runs, every=1.5))
+        tallies.append(runners.played(store, url, place, servers.postgres, seed, runs, every=4))
     print(f"## Three runners\n\n{report.table(runners.HEAD, [tally.cells() for tally in tallies])}\n", flush=True)
     return all(tally.good for tally in tallies)
 

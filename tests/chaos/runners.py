@@ -181,8 +181,8 @@ class Plant:
         self._postgres.drop_database(self.url)
 
 
-def played(store: str, url: str, folder: Path, postgres: PostgresServer, seed: str, runs: int, every: float) -> Tally:
-    """So many runs, a runner killed about every `every` seconds. `folder` holds metadata, sources and tables.
+def played(store: str, url: str, folder: Path, postgres: PostgresServer, seed: str, runs: int, every: int) -> Tally:
+    """So many runs, a runner killed after about every `every` of them. `folder` holds metadata, sources and tables.
 
     SUIRO_HOME and SUIRO_METADATA_URL are those of the caller's process too, so that it can begin runs.
     """
@@ -204,10 +204,10 @@ def played(store: str, url: str, folder: Path, postgres: PostgresServer, seed: s
 
 
 def _driven(
-    plant: Plant, known: Metadata, crew: Crew, chance: random.Random, runs: int, every: float, tally: Tally
+    plant: Plant, known: Metadata, crew: Crew, chance: random.Random, runs: int, every: int, tally: Tally
 ) -> None:
     going: dict[str, str] = {}
-    next_kill, heard = time.monotonic() + 3 * every, time.monotonic()
+    next_kill, heard = every, time.monotonic()
     while tally.runs < runs or going:
         for name in plant.names:
             if name in going:
@@ -225,9 +225,10 @@ def _driven(
                     plant.grow(name, chance.randint(1, 30))
                 tally.runs += 1
                 going[name] = running.start(name, known).id
-        if time.monotonic() >= next_kill:
+        if tally.runs >= next_kill:
+            time.sleep(chance.uniform(0, 0.5))  # somewhere in what was begun just now
             crew.kill_one()
-            next_kill = time.monotonic() + chance.uniform(0.3, 1.7) * every
+            next_kill = tally.runs + chance.randint(1, 2 * every - 1)
         crew.watch()
         if time.monotonic() - heard > STALLED_SECONDS:
             tally.unended = len(going)

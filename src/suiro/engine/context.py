@@ -24,7 +24,7 @@ class Budgets:
     ahead: int = 16 * 2**20  #: how far the reader may be ahead of the writer
     piece: int = 8 * 2**20  #: larger batches are cut, rows permitting
     load: int = 256 * 2**20  #: a load is published at the first checkpoint past this many bytes; these wait on disk
-    connector: int = 256 * 2**20  #: what the destination, or a query, may take for rows, sorts and joins
+    connector: int = 256 * 2**20  #: what the destination may take for rows, sorts and joins; a query: a quarter of it
     row: int = 64 * 2**20  #: the most that a single row may have
 
     @classmethod

@@ -32,7 +32,7 @@ class Ledger:
         import duckdb  # on use: it takes long to import
 
         folder = tempfile.mkdtemp(prefix="verify-", dir=context.workdir)
-        memory = max(context.memory_bytes, LEAST_MEMORY)
+        memory = max(context.memory_bytes // 2, LEAST_MEMORY)
         config: dict[str, Any] = {"threads": 1, "memory_limit": f"{memory}B", "temp_directory": folder}
         self._db = duckdb.connect(f"{folder}/hashes.duckdb", config=config)
         self._db.execute("CREATE TABLE source (k UUID, r UUID); CREATE TABLE target (k UUID, r UUID)")

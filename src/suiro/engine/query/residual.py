@@ -275,7 +275,7 @@ class _Once:
 
 
 def _connect(context: Context) -> duckdb.DuckDBPyConnection:
-    memory = max(context.memory_bytes, LEAST_MEMORY)
+    memory = max(context.memory_bytes // 4, LEAST_MEMORY)  # beside what the destination takes
     folder = context.workdir / "query"
     db = duckdb.connect(
         config={
