@@ -145,6 +145,7 @@ def test_masks_are_the_same_from_every_source(people: str, warehouse: Callable[[
     assert re.fullmatch("[A-Z][a-z]{2}", rows[0][2]) and re.fullmatch("[A-Z][a-z]", rows[1][2])
     assert [row[3:] for row in rows] == [("*********5678", "long l"), (None, None)]
     assert "1 values of note were cut to 6 characters." in done.notes
+    assert done.receipt is not None and done.receipt.truncated == 1
     assert done.receipt is not None and done.receipt.basis.value == "rows in flight"
 
 

@@ -91,7 +91,8 @@ def carried(task: Task, source: Connection, destination: Connection, context: Ru
     notes = [
         f"{n:,} values of {name} were cut to {task.masks[name].length} characters{again}." for name, n in cut.items()
     ]
-    return replace(done, notes=(*done.notes, *notes))
+    receipt = None if done.receipt is None else replace(done.receipt, truncated=sum(cut.values()))
+    return replace(done, notes=(*done.notes, *notes), receipt=receipt)
 
 
 def tasks_of(copy: Copy, source: Connection, context: RunContext) -> list[Task]:

@@ -134,10 +134,11 @@ def _receipt(receipt: Receipt) -> str:
     verdict = "equal" if receipt.equal else "NOT EQUAL"
     how = "compared by hash" if receipt.level is Level.HASH else "added up"
     compared = f", {len(receipt.compared)} columns {how}" if receipt.compared else ""
+    cut = f"; {receipt.truncated:,} values cut short" if receipt.truncated else ""
     casts = f"; as text: {', '.join(c.column for c in receipt.casts)}" if receipt.casts else ""
     return (
         f"Receipt ({receipt.level.value}): {verdict}, {receipt.source_rows:,} rows against {receipt.table_rows or 0:,}"
-        f"{compared}, by {receipt.basis.value}; {', '.join(parts)}{casts}"
+        f"{compared}, by {receipt.basis.value}; {', '.join(parts)}{cut}{casts}"
     )
 
 

@@ -87,6 +87,7 @@ class Receipt:
     deleted: int = 0
     compared: tuple[str, ...] = ()  #: columns compared by more than their number of values
     differences: tuple[str, ...] = ()
+    truncated: int = 0  #: values, not rows, that a mask cut short, as was asked
     casts: tuple[Cast, ...] = ()
 
     @property
