@@ -85,7 +85,11 @@ class Boundary:
         names = self._at_greatest[0].schema.names
         marks: dict[str, Json] | None = None
         if self._rows <= LIMIT:
-            marks = dict(Counter(m for batch in self._at_greatest for m in row_hashes(batch, names)))
+            found = Counter(m for batch in self._at_greatest for m in row_hashes(batch, names))
+            left = +(self._known or Counter()) if self._greatest == self._since else Counter[str]()  # carried before
+            if left and list(names) != list(self._columns or []):
+                return self._initial or {"field": self._cursor, "cursor": None, "columns": [], "boundary": {}}
+            marks = dict(found + left)
         return {"field": self._cursor, "cursor": encode(self._greatest), "columns": list(names), "boundary": marks}
 
     def _follow(self, batch: pa.RecordBatch) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suiro.model.change import Checkpoint, Rows, SchemaChange, Truncate
@@ -45,6 +45,7 @@ def reading(system: MemoryStreams, since: Position | None = None, mode: ReadMode
 
 
 @pytest.mark.parametrize("mode", [ReadMode.FULL, ReadMode.INCREMENTAL])
+@example(breaks=[2, 1], batch=1, pause=1)
 @given(breaks=st.lists(st.integers(0, 9), max_size=3), batch=st.integers(1, 4), pause=st.none() | st.integers(1, 5))
 def test_a_read_broken_anywhere_and_resumed_carries_every_row_once(
     mode: ReadMode, breaks: list[int], batch: int, pause: int | None
