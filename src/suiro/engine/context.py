@@ -1,4 +1,4 @@
-"""The context of one run: its id, folder, byte budgets, log and cancel."""
+"""The context of one run: its id, folder, byte budgets, accounts, log and cancel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from suiro.engine.accounts import Accounts
 from suiro.model.errors import Cancelled
+from suiro.spi.context import Grants, Quotas
 
 OWN_BYTES = 176 * 2**20  #: what a process holds besides rows: the interpreter, libraries, drivers and their slack
 _AGAIN = 0.5  #: seconds between two calls of the drivers' cancel
@@ -46,8 +48,16 @@ class Budgets:
 class RunContext:
     """Implements `spi.context.Context`. As a context manager it removes its folder at the end."""
 
-    def __init__(self, run: str, *, budgets: Budgets | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        run: str,
+        *,
+        budgets: Budgets | None = None,
+        folder: Path | None = None,
+        accounts: Accounts | None = None,
+    ) -> None:
         self._run, self.budgets = run, budgets or Budgets()
+        self._accounts = accounts or Accounts()
         self._folder = folder
         self._workdir: Path | None = None
         self._cancelled, self._ended = threading.Event(), threading.Event()
@@ -69,6 +79,14 @@ class RunContext:
     @property
     def memory_bytes(self) -> int:
         return self.budgets.connector
+
+    @property
+    def grants(self) -> Grants:
+        return self._accounts.grants
+
+    @property
+    def quotas(self) -> Quotas:
+        return self._accounts.quotas
 
     @property
     def log(self) -> logging.Logger:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from suiro.spi.application import Application
 from suiro.spi.destination import Destination
 from suiro.spi.source import Source
 
@@ -39,4 +40,5 @@ class Connector:
     schemes: tuple[str, ...]  #: of URIs: ("postgresql", "postgres")
     source: type[Source[Any]] | None = None
     destination: type[Destination[Any]] | None = None
+    application: type[Application[Any]] | None = None  #: takes rows back, one by one or in bulk jobs; holds no tables
     stability: Literal["alpha", "beta", "stable"] = "alpha"

@@ -7,14 +7,19 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from suiro.engine.accounts import Accounts
 from suiro.model.errors import Cancelled
 
 
 class LocalContext:
     """A context (see spi/context) of one run in this process; `cancel` plays the user."""
 
-    def __init__(self, *, run: str, workdir: Path, memory_bytes: int = 64 * 2**20) -> None:
+    def __init__(
+        self, *, run: str, workdir: Path, memory_bytes: int = 64 * 2**20, accounts: Accounts | None = None
+    ) -> None:
+        accounts = accounts or Accounts()
         self.run = run
+        self.grants, self.quotas = accounts.grants, accounts.quotas
         self.workdir = workdir
         self.memory_bytes = memory_bytes
         self.log = logging.getLogger("suiro.testing")
@@ -33,6 +38,11 @@ class LocalContext:
         """Raise Cancelled after `cancel`."""
         if self._cancelled.is_set():
             raise Cancelled(f"run {self.run} was cancelled")
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; Cancelled if the run is cancelled meanwhile."""
+        self._cancelled.wait(seconds)
+        self.check_cancelled()
 
     def on_cancel(self, stop: Callable[[], object]) -> Callable[[], None]:
         """Have `stop` called by `cancel`; at once where that has been."""
