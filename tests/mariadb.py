@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import datetime
 import ipaddress
 import os
 import secrets
 import shutil
-import socket
-import subprocess
-import tempfile
+import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pymysql
@@ -23,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pymysql.connections import Connection
 
-from servers import FOLDER_LENGTH, START_SECONDS, STOP_SECONDS, Account
+from server_process import Account, ServerProcess
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Mapping, Sequence
 
 ADMIN = "suiro_admin"
 
@@ -63,14 +60,6 @@ GRANT ALL PRIVILEGES ON *.* TO {admin}@'%' WITH GRANT OPTION;
 DROP USER IF EXISTS ''@'localhost';
 """
 
-# Waits for the end of its standard input, which comes when the starting process ends, however it ends.
-WATCHMAN = """
-read -r _
-kill -KILL "$1"
-while kill -0 "$1"; do sleep 0.1; done
-rm -rf "$2"
-"""
-
 
 def installed_mariadb() -> Path | None:
     """The server that Debian or Ubuntu packages put on this machine."""
@@ -78,77 +67,25 @@ def installed_mariadb() -> Path | None:
     return Path(found) if found and shutil.which("mariadb-install-db") else None
 
 
-class MariaDBServer:
+class MariaDBServer(ServerProcess):
     """One MariaDB server in a temporary folder, reached over 127.0.0.1 (passwords, TLS offered) or the folder's socket.
 
     Binary log in rows; the server's zone is Tokyo's, so that nothing passes because it is UTC. `suiro_admin` may all.
     """
 
+    stops_by = signal.SIGTERM
+    watchman_stops_by = "KILL"
+    port_taken = "Address already in use"
+
     def __init__(self, program: Path) -> None:
+        super().__init__(Account.ordinary())
         self.program = program
         self.password = secrets.token_hex(16)
-        self.port = 0
-        self._owner = os.getpid()
-        self._account = Account.ordinary()
-        self._folder: Path | None = None
-        self._server: subprocess.Popen[bytes] | None = None
-        self._watchman: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self._server.pid if self._server else None
-
-    @property
-    def folder(self) -> Path:
-        """The temporary folder: `data/`, `server.log`, `m.sock` and `ca.pem`."""
-        assert self._folder is not None, "the server is not started"
-        return self._folder
 
     @property
     def certificate(self) -> Path:
         """The authority that signed the server's certificate, which is made out to 127.0.0.1."""
         return self.folder / "ca.pem"
-
-    def start(self) -> None:
-        """Make the system tables and start, until it answers; RuntimeError with the end of its log if it never does."""
-        self._folder = _folder_of(self._account)
-        atexit.register(self.stop)
-        try:
-            self._initialise()
-            for tries_left in (2, 1, 0):
-                self._launch()
-                if self._answers(last_try=tries_left == 0):
-                    return
-                self._dismiss_watchman()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End it and remove every trace; harmless when already stopped."""
-        atexit.unregister(self.stop)
-        if os.getpid() != self._owner:
-            return  # a fork of the process that started it
-        self._dismiss_watchman()
-        if self._server is not None:
-            self._server.terminate()
-            try:
-                self._server.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
-            self._server = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
     def url(self, database: str = "") -> str:
         """A `mysql://` address, user and password included, over TCP."""
@@ -207,74 +144,38 @@ class MariaDBServer:
             time.sleep(0.02)
         return len(ended)
 
-    def _initialise(self) -> None:
+    def prepare(self) -> None:
         _certificates(self.folder)
         (self.folder / "first.sql").write_text(FIRST_SQL.format(admin=ADMIN, password=self.password))
         (self.folder / "my.cnf").write_text(SETTINGS.format(port=0, folder=self.folder))
         for path in self.folder.iterdir():
             path.chmod(0o600)
-            os.chown(path, self._account.uid, self._account.gid)
+            os.chown(path, self.account.uid, self.account.gid)
         installer = shutil.which("mariadb-install-db")
         assert installer is not None
-        done = subprocess.run(
-            (
-                *(installer, "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db"),
-                *("--auth-root-authentication-method=normal", "--innodb-log-file-size=64M", "--skip-name-resolve"),
-            ),
-            cwd=self.folder,
-            env=_environment(self.folder),
-            capture_output=True,
-            text=True,
-            check=False,
-            **self._account.options(),
+        self.run(
+            *(installer, "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db"),
+            *("--auth-root-authentication-method=normal", "--innodb-log-file-size=64M", "--skip-name-resolve"),
         )
-        if done.returncode != 0:
-            raise RuntimeError(f"{installer} failed:\n{done.stdout}{done.stderr}")
 
-    def _launch(self) -> None:
-        self.port = _free_port()
+    def command(self) -> Sequence[str | Path]:
         (self.folder / "my.cnf").write_text(SETTINGS.format(port=self.port, folder=self.folder))
-        with (self.folder / "server.log").open("wb") as log:
-            self._server = subprocess.Popen(
-                [self.program, f"--defaults-file={self.folder}/my.cnf", f"--init-file={self.folder}/first.sql"],
-                **self._account.options(),
-                cwd=self.folder,
-                env=_environment(self.folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C in the terminal is for the tests, which then stop the server
-            )
-        self._watchman = subprocess.Popen(
-            ["/bin/sh", "-c", WATCHMAN, "watchman", str(self._server.pid), self.folder],
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        return [self.program, f"--defaults-file={self.folder}/my.cnf", f"--init-file={self.folder}/first.sql"]
 
-    def _dismiss_watchman(self) -> None:
-        if self._watchman is not None:
-            self._watchman.kill()  # before its standard input ends
-            self._watchman.communicate()
-            self._watchman = None
-
-    def _answers(self, *, last_try: bool) -> bool:
-        """Wait for the first connection; false when the port was taken meanwhile and another try is left."""
-        assert self._server is not None
-        deadline = time.monotonic() + START_SECONDS
-        while self._server.poll() is None and time.monotonic() < deadline:
-            try:
-                self.connect().close()
-            except pymysql.MySQLError:
-                time.sleep(0.05)
-            else:
-                return True
-        told = (self.folder / "server.log").read_text(errors="replace")[-2000:]
-        if "Address already in use" in told and not last_try:
+    def reachable(self) -> bool:
+        try:
+            self.connect().close()
+        except pymysql.MySQLError:
             return False
-        raise RuntimeError(f"{self.program} did not start within {START_SECONDS} s; its log ends:\n{told}")
+        return True
+
+    def environment(self) -> Mapping[str, str]:
+        """Nothing of the caller's settings, and a place of its own for temporary tables.
+
+        A server that starts deletes those it finds, of others too.
+        """
+        path = f"{os.defpath}:/usr/sbin"
+        return {"TMPDIR": str(self.folder), "PATH": path, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
 
 
 def database_of(url: str) -> str:
@@ -309,32 +210,3 @@ def _certificates(folder: Path) -> None:
     form = serialization.PrivateFormat.TraditionalOpenSSL
     key = own.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     (folder / "server.key").write_bytes(key)
-
-
-def _folder_of(account: Account) -> Path:
-    """A new temporary folder that the account owns and reaches, with a name short enough for a socket's path."""
-    for parent in (tempfile.gettempdir(), "/tmp"):
-        folder = Path(tempfile.mkdtemp(prefix="suiro-my-", dir=parent))
-        os.chown(folder, account.uid, account.gid)
-        entered = subprocess.run(
-            ["/bin/sh", "-c", 'cd "$0"', folder], cwd="/", stderr=subprocess.DEVNULL, check=False, **account.options()
-        )
-        if entered.returncode == 0 and len(str(folder)) <= FOLDER_LENGTH:
-            return folder
-        folder.rmdir()
-    raise RuntimeError(f"no temporary folder that user {account.uid} can enter")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """A server's environment: nothing of the caller's settings, and a place of its own for temporary tables.
-
-    A server that starts deletes those it finds, of others too.
-    """
-    return {"TMPDIR": str(folder), "PATH": f"{os.defpath}:/usr/sbin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(folder)}

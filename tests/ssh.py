@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,10 +19,10 @@ from urllib.parse import quote
 import asyncssh
 import psutil
 
-from servers import START_SECONDS, STOP_SECONDS, WATCHMAN
+from server_process import Account, ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 USER = "suiro-tunnel"
@@ -65,36 +64,23 @@ def may_have_users() -> bool:
     return tried.returncode == 0
 
 
-class SshServer:
+class SshServer(ServerProcess):
     """One sshd with keys of every kind. `options` are lines of sshd_config; `user` logs in with `keys` or `password`.
 
     With users of its own it knows one with a password; else (`password` is None) it is entered by key only, by the
     user of the tests.
     """
 
+    stops_by = signal.SIGTERM
+    watchman_stops_by = "INT"
+    port_taken = "in use"
+
     def __init__(self, program: Path, *options: str) -> None:
+        super().__init__(Account.own())
         self.program, self.options = program, options
-        self.port = 0
         self.own_user = may_have_users()
         self.user = USER if self.own_user else psutil.Process().username()
         self.password = secrets.token_hex(8) if self.own_user else None
-        self._owner = os.getpid()
-        self._folder: Path | None = None
-        self._server: subprocess.Popen[bytes] | None = None
-        self._watchman: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-    @property
-    def folder(self) -> Path:
-        """The temporary folder: keys and `server.log`."""
-        assert self._folder is not None, "the server is not started"
-        return self._folder
 
     def key(self, name: str) -> Path:
         """The file of a private key that logs in, of CLIENT_KEYS, or "stranger", which doesn't."""
@@ -103,19 +89,6 @@ class SshServer:
     def fingerprint(self, kind: str = "ed25519") -> str:
         """Of a host key."""
         return asyncssh.read_public_key(self.folder / f"host_{kind}.pub").get_fingerprint()
-
-    def start(self, port: int = 0) -> None:
-        """Make keys and start, until it answers; RuntimeError with its log if it never does."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="suiro-ssh-"))
-            self._folder.chmod(0o755)
-            self._make_keys()
-            self._make_user()
-        atexit.register(self.stop)
-        for tries_left in (0,) if port else (2, 1, 0):
-            self._launch(port)
-            if self._answers(last_try=tries_left == 0):
-                return
 
     def sessions(self) -> list[int]:
         """The processes that serve a connection each."""
@@ -142,31 +115,42 @@ class SshServer:
 
     def stop(self, *, keep: bool = False) -> None:
         """End it with its sessions and remove every trace; `keep` its keys, to start again."""
-        atexit.unregister(self.stop)
-        if os.getpid() != self._owner:
-            return
-        if self._watchman is not None:
-            self._watchman.kill()
-            self._watchman.communicate()
-            self._watchman = None
-        if self._server is not None:
-            if self._server.poll() is None:
-                self.end_sessions()
-                self._server.terminate()
-            try:
-                self._server.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
-            self._server = None
-        if self._folder is not None and not keep:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._server is not None and self._server.poll() is None:
+            self.end_sessions()
+        super().stop(keep=keep)
+
+    def prepare(self) -> None:
+        self.folder.chmod(0o755)
+        self._make_keys()
+        self._make_user()
+
+    def command(self) -> Sequence[str | Path]:
+        settings = [
+            *("UsePAM no", "StrictModes no", "PidFile none", "PermitRootLogin yes", "PasswordAuthentication yes"),
+            *(f"AuthorizedKeysFile {self.folder}/authorized_keys", "ListenAddress 127.0.0.1", f"Port {self.port}"),
+            *(f"HostKey {self.folder}/host_{kind}" for kind in HOST_KEYS),
+            *("MaxStartups 100", "LogLevel VERBOSE"),
+        ]
+        lines = "\n".join([*self.options, *settings])  # of two settings of one name, the first counts
+        (self.folder / "sshd_config").write_text(lines + "\n")
+        command = [str(self.program), "-D", "-e", "-f", f"{self.folder}/sshd_config"]
+        if self.own_user:
+            return ["unshare", "--mount", "sh", "-c", IN_A_NAMESPACE, "sshd", str(self.folder), *command]
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        return command
+
+    def reachable(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as session:
+                return session.recv(4) == b"SSH-"
+        except OSError:
+            return False
 
     @property
     def _pid(self) -> int:
-        assert self._server is not None, "the server is not started"
-        return self._server.pid
+        assert self.pid is not None, "the server is not started"
+        return self.pid
 
     def _make_keys(self) -> None:
         for kind, algorithm in HOST_KEYS.items():
@@ -193,53 +177,6 @@ class SshServer:
         (self.folder / "passwd").write_text(users)
         (self.folder / "shadow").write_text(f"root:*:19000:0:99999:7:::\n{USER}:{hashed}:19000:0:99999:7:::\n")
         (self.folder / "shadow").chmod(0o600)
-
-    def _launch(self, port: int) -> None:
-        self.port = port or _free_port()
-        settings = [
-            *("UsePAM no", "StrictModes no", "PidFile none", "PermitRootLogin yes", "PasswordAuthentication yes"),
-            *(f"AuthorizedKeysFile {self.folder}/authorized_keys", "ListenAddress 127.0.0.1", f"Port {self.port}"),
-            *(f"HostKey {self.folder}/host_{kind}" for kind in HOST_KEYS),
-            *("MaxStartups 100", "LogLevel VERBOSE"),
-        ]
-        lines = "\n".join([*self.options, *settings])  # of two settings of one name, the first counts
-        (self.folder / "sshd_config").write_text(lines + "\n")
-        command = [str(self.program), "-D", "-e", "-f", f"{self.folder}/sshd_config"]
-        if self.own_user:
-            command = ["unshare", "--mount", "sh", "-c", IN_A_NAMESPACE, "sshd", str(self.folder), *command]
-        elif os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        with (self.folder / "server.log").open("wb") as log:
-            self._server = subprocess.Popen(
-                command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._watchman = subprocess.Popen(
-            ["/bin/sh", "-c", WATCHMAN, "watchman", str(self._server.pid), self.folder],
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def _answers(self, *, last_try: bool) -> bool:
-        assert self._server is not None
-        deadline = time.monotonic() + START_SECONDS
-        while self._server.poll() is None and time.monotonic() < deadline:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as session:
-                    if session.recv(4) == b"SSH-":
-                        return True
-            except OSError:
-                time.sleep(0.02)
-        told = self.log()
-        if "in use" in told and not last_try:
-            return False
-        raise RuntimeError(f"{self.program} did not start within {START_SECONDS} s; its log ends:\n{told}")
-
-    def log(self) -> str:
-        """The end of what the server wrote."""
-        return (self.folder / "server.log").read_text(errors="replace")[-4000:]
 
 
 class DialogueServer:
@@ -355,10 +292,3 @@ def wait_until(until: Callable[[], bool]) -> None:
     while not until():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

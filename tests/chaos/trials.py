@@ -156,13 +156,7 @@ class Servers:
 
     def revive(self) -> bool:
         """Start MariaDB again if it was killed, on another port, and say whether that was so."""
-        server = self.mariadb
-        if server is None or server._server is None or server._server.poll() is None:
-            return False
-        server._dismiss_watchman()
-        server._launch()
-        assert server._answers(last_try=True)
-        return True
+        return self.mariadb is not None and self.mariadb.revive()
 
 
 class Side:

@@ -24,7 +24,8 @@ import mariadb as mariadb_module
 from certificates import Authority
 from copying import copied, copy
 from mariadb import MariaDBServer, database_of
-from servers import Account, PostgresServer
+from server_process import Account
+from servers import PostgresServer
 from ssh import (
     CLIENT_KEYS,
     HOST_KEYS,
