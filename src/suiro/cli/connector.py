@@ -118,13 +118,8 @@ def issue(
 ) -> None:
     """Run one load."""
     known = metadata()
-    asked = Asked(
-        text=text_of(config),
-        label=str(config),
-        target=Target(database=database, table=table, time_column=time_column),
-        auto_create_table=auto_create_table,
-        destination=destination,
-    )
+    target = Target(database=database, table=table, time_column=time_column)
+    asked = _asked(config, target, auto_create_table, destination)
     _carry(sessions.issue(asked, known), known, json)
 
 
@@ -161,13 +156,8 @@ def create(
 ) -> None:
     """Keep a load under a name, with a schedule."""
     known = metadata()
-    asked = Asked(
-        text=text_of(config),
-        label=str(config),
-        target=Target(database=database, table=table, time_column=time_column),
-        auto_create_table=auto_create_table,
-        destination=destination,
-    )
+    target = Target(database=database, table=table, time_column=time_column)
+    asked = _asked(config, target, auto_create_table, destination)
     schedule = ScheduleDocument(cron=cron, timezone=timezone, delay=f"{delay}s") if cron.strip() else None
     for note in sessions.create(name, asked, schedule, known):
         tell(note)
@@ -276,6 +266,16 @@ def run(
         tell(f"Job {before} was interrupted; it is carried to its end first.")
         carried(before, known, json)
     _carry(sessions.run(name, known), known, json)
+
+
+def _asked(config: Path, target: Target, auto_create_table: bool, destination: str | None) -> Asked:
+    return Asked(
+        text=text_of(config),
+        label=str(config),
+        target=target,
+        auto_create_table=auto_create_table,
+        destination=destination,
+    )
 
 
 def _carry(begun: Begun, known: Metadata, json: bool) -> None:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from suiro.model.errors import SchemaConflict
 from suiro.model.schema import Table
-from suiro.model.types import common_field, common_type, is_text, logical_base, logical_type
+from suiro.model.types import common_field, common_type, is_text, logical_base, logical_type, storage
 
 _LETTERS = frozenset({None, "text", "varchar", "char", "bpchar", "name"})
 
@@ -24,6 +24,14 @@ def exactly_cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     if not _same(_cast(done, array.type), array):
         raise pa.ArrowInvalid("a value would change")
     return done
+
+
+def exactly(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    """The same between any types, extension types too: an array of type `type_`."""
+    if array.type == type_:
+        return array
+    cast = exactly_cast(array.storage if isinstance(array, pa.ExtensionArray) else array, storage(type_))
+    return pa.ExtensionArray.from_storage(type_, cast) if isinstance(type_, pa.BaseExtensionType) else cast
 
 
 def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:

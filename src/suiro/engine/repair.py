@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from suiro.engine.context import RunContext
 from suiro.engine.diff import Comparison, Findings
-from suiro.engine.fit import exactly_cast
+from suiro.engine.fit import exactly
 from suiro.engine.load import Load, give_up
 from suiro.engine.moments import Moments
 from suiro.engine.plan import Plan, plan_task, task_key
@@ -23,7 +23,6 @@ from suiro.model.job import Drift, Task
 from suiro.model.receipt import Entered, Level, Receipt
 from suiro.model.schema import ReadMode
 from suiro.model.selection import DELETED_AT, Deletes, Replace, WriteMode
-from suiro.model.types import storage
 from suiro.spi.destination import Destination, Marker
 from suiro.spi.source import Source
 
@@ -174,13 +173,11 @@ def _with(rows: pa.RecordBatch, act: str) -> pa.RecordBatch:
 
 def _as(array: pa.Array, field: pa.Field) -> pa.Array:
     """Values of a key as the stream has them."""
-    plain = array.storage if isinstance(array, pa.ExtensionArray) else array
     try:
-        cast = exactly_cast(plain, storage(field.type))
+        return exactly(array, field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
             f"column {field.name} of the key can't be read back as {field.type}",
             hint="Replace the table.",
             column=field.name,
         ) from error
-    return pa.ExtensionArray.from_storage(field.type, cast) if isinstance(field.type, pa.BaseExtensionType) else cast

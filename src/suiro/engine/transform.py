@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from suiro.engine.fit import exactly_cast
+from suiro.engine.fit import exactly
 from suiro.engine.moments import Moments
 from suiro.model.change import OP, SEQ
 from suiro.model.errors import ConfigError, DataError
-from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base, storage
+from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base
 
 _BEYOND_ARROW = MAY_BE_INFINITE | {"time"}
 _DAY = 86_400_000_000  #: microseconds
@@ -70,18 +70,14 @@ class Transform:
         return self._moments.column(field, batch)
 
     def _cast(self, array: pa.Array, field: pa.Field) -> pa.Array:
-        if array.type == field.type:
-            return array
-        inner = array.storage if isinstance(array, pa.ExtensionArray) else array
         try:
-            cast = exactly_cast(inner, storage(field.type))
+            return exactly(array, field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"column {field.name}: a value of type {array.type} doesn't fit the table's {field.type}",
                 hint="Leave the column out, load into another table, or widen the table's column.",
                 column=field.name,
             ) from error
-        return pa.ExtensionArray.from_storage(field.type, cast) if cast.type != field.type else cast
 
     def _check(self, batch: pa.RecordBatch) -> None:
         for name in self._keys:
