@@ -5,7 +5,7 @@ DuckDB sees the keys alone, as their bytes, and spills to the run's own folder; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from suiro.model.errors import ConfigError
 from suiro.model.types import is_bytes, is_text
 from suiro.toolkit.files import forms
 
+_ENTRY_BYTES = 96  # what a row takes while it is grouped, joined or sorted, besides its key; generous
+
 
 class KeyTables:
     """A DuckDB of this run's own."""
@@ -25,10 +27,11 @@ class KeyTables:
         import duckdb
 
         workdir.mkdir(parents=True, exist_ok=True)
+        self._memory = max(memory, 64 << 20)
         self._db = duckdb.connect(
             ":memory:",
             config={
-                "memory_limit": f"{max(memory, 64 << 20) >> 20}MB",
+                "memory_limit": f"{self._memory >> 20}MB",
                 "temp_directory": str(workdir / "keys.tmp"),
                 "threads": 2,
                 "preserve_insertion_order": False,
@@ -53,10 +56,28 @@ class KeyTables:
         row = self._db.execute(sql).fetchone()
         return int(row[0]) if row and row[0] is not None else 0
 
-    def aligned(self, sql: str) -> Aligned:
-        """The rows of a query whose first column ascends, to walk beside a stream of batches."""
-        cursor = self._db.cursor()
-        return Aligned(cursor.sql(sql).to_arrow_reader(100_000), cursor)
+    def parts(self, table: str, rows: int) -> list[str]:
+        """Conditions on `key` that part so many rows, with keys as in `table`, into what memory holds at once."""
+        width = self.number(f"SELECT avg(octet_length(key)) FROM (SELECT key FROM {table} LIMIT 100000)")
+        parts = max(1, -(-rows * (_ENTRY_BYTES + width) // self._memory))
+        return [f"hash(key) % {parts} = {part}" for part in range(parts)]
+
+    def stretches(self, column: str, stop: int) -> list[str]:
+        """Conditions on a column of numbers below `stop` that part it, ascending, into what memory holds at once."""
+        step = self._memory // _ENTRY_BYTES
+        return [f"{column} >= {at} AND {column} < {at + step}" for at in range(0, max(stop, 1), step)]
+
+    def aligned(self, queries: Sequence[str]) -> Aligned:
+        """The rows of queries whose first column ascends from query to query, to walk beside a stream of batches."""
+        return Aligned(self._in_turn(queries))
+
+    def _in_turn(self, queries: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for sql in queries:
+            cursor = self._db.cursor()
+            reader = cursor.sql(sql).to_arrow_reader(100_000)
+            yield pa.RecordBatch.from_pylist([], schema=reader.schema)  # its columns, were there no row at all
+            yield from reader
+            cursor.close()
 
     def close(self) -> None:
         """Give the memory and the disk back."""
@@ -66,17 +87,16 @@ class KeyTables:
 class Aligned:
     """Rows by ascending number, handed out for one stretch of numbers after the other."""
 
-    def __init__(self, reader: pa.RecordBatchReader, owner: Any) -> None:
-        self._reader, self._owner = reader, owner
-        self._waiting = reader.schema.empty_table()
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._waiting = pa.Table.from_batches([next(batches)])
         self._ended = False
 
     def upto(self, stop: int) -> pa.Table:
         """The rows whose number is less than `stop` and that weren't handed out yet."""
         while not self._ended and (not len(self._waiting) or self._waiting.column(0)[-1].as_py() < stop):
-            try:
-                batch = self._reader.read_next_batch()
-            except StopIteration:
+            batch = next(self._batches, None)
+            if batch is None:
                 self._ended = True
                 break
             self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([batch])])

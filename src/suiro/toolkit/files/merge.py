@@ -40,11 +40,12 @@ class Merge:
         keys = KeyTables(self.workdir, self.memory)
         try:
             arrived, skipped = self._take_in(keys)
-            self._match(keys)
+            stretches = keys.stretches("idx", arrived + skipped)
+            there = self._match(keys, arrived)
             kept_values = self._kept_path()
-            self._write_old(keys, write, kept_values)
-            self._write_new(keys, write, kept_values)
-            return self._counts(keys, arrived, skipped)
+            self._write_old(keys, write, kept_values, keys.stretches("pos", there))
+            self._write_new(keys, write, kept_values, stretches)
+            return self._counts(keys, arrived, skipped, stretches)
         finally:
             keys.close()
             storage.remove(self._kept_path())
@@ -82,24 +83,36 @@ class Merge:
             keys.run("CREATE TABLE incoming (idx BIGINT, key BLOB, del BOOLEAN, ord BIGINT)")
         return arrived, skipped
 
-    def _match(self, keys: KeyTables) -> None:
-        winners = "SELECT key, max(idx) AS idx, arg_max(del, idx) AS del FROM incoming GROUP BY key"
-        if self.spec.order_by:
-            place = "row_number() OVER (PARTITION BY key ORDER BY ord DESC NULLS LAST, idx DESC) AS place"
-            winners = f"SELECT key, idx, del FROM (SELECT *, {place} FROM incoming) WHERE place = 1"
-        keys.run(f"CREATE TABLE winner AS {winners}")
+    def _match(self, keys: KeyTables, arrived: int) -> int:
+        """Which new rows win, and which old ones they replace. How many old ones there are."""
+        parts = keys.parts("incoming", arrived)
+        keys.run("CREATE TABLE winner (key BLOB, idx BIGINT, del BOOLEAN)")
+        for part in parts:
+            winners = f"SELECT key, max(idx), arg_max(del, idx) FROM incoming WHERE {part} GROUP BY key"
+            if self.spec.order_by:
+                place = "row_number() OVER (PARTITION BY key ORDER BY ord DESC NULLS LAST, idx DESC) AS place"
+                winners = f"SELECT key, idx, del FROM (SELECT *, {place} FROM incoming WHERE {part}) WHERE place = 1"
+            keys.run(f"INSERT INTO winner {winners}")
+        keys.run("DROP TABLE incoming")
         keys.run("CREATE TABLE present (pos BIGINT, key BLOB)")
         table = pa.schema([self.schema.field(name) for name in self.spec.key])
+        there = 0
         for at, batch in numbered(self.old(list(self.spec.key))):
             places = pa.array(range(at, at + batch.num_rows), pa.int64())
             keys.add("present", {"pos": places, "key": row_bytes(batch, table)})
-        keys.run("CREATE TABLE matched AS SELECT pos, idx, del FROM present JOIN winner USING (key)")
+            there = at + batch.num_rows
+        keys.run("CREATE TABLE matched (pos BIGINT, idx BIGINT, del BOOLEAN)")
+        for part in parts:
+            sides = [f"(SELECT * FROM {name} WHERE {part})" for name in ("present", "winner")]
+            keys.run(f"INSERT INTO matched SELECT pos, idx, del FROM {sides[0]} JOIN {sides[1]} USING (key)")
+        keys.run("DROP TABLE present")
         keys.run("CREATE TABLE before (idx BIGINT, digest VARCHAR, place BIGINT)")
         keys.run("CREATE TABLE after (idx BIGINT, digest VARCHAR)")
+        return there
 
-    def _write_old(self, keys: KeyTables, write: Write, kept_values: Path) -> None:
+    def _write_old(self, keys: KeyTables, write: Write, kept_values: Path, stretches: list[str]) -> None:
         """Old rows without a new one; of the others, the digests and the values that stay."""
-        matched = keys.aligned("SELECT pos, idx, del FROM matched ORDER BY pos")
+        matched = keys.aligned([f"SELECT pos, idx, del FROM matched WHERE {some} ORDER BY pos" for some in stretches])
         lacking = pa.schema([self.schema.field(name) for name in self._lacking])
         own = pa.schema([self.schema.field(name) for name in self.columns])
         place = 0
@@ -124,11 +137,14 @@ class Merge:
                 if len(lacking):
                     kept.write_batch(same.select(lacking.names))
 
-    def _write_new(self, keys: KeyTables, write: Write, kept_values: Path) -> None:
+    def _write_new(self, keys: KeyTables, write: Write, kept_values: Path, stretches: list[str]) -> None:
         winners = keys.aligned(
-            "SELECT w.idx, b.place FROM winner w "
-            "LEFT JOIN (SELECT idx, max(place) AS place FROM before GROUP BY idx) b USING (idx) "
-            "WHERE NOT w.del ORDER BY w.idx"
+            [
+                f"SELECT w.idx, b.place FROM (SELECT * FROM winner WHERE {some}) w "
+                f"LEFT JOIN (SELECT idx, max(place) AS place FROM before WHERE {some} GROUP BY idx) b USING (idx) "
+                "WHERE NOT w.del ORDER BY w.idx"
+                for some in stretches
+            ]
         )
         own = pa.schema([self.schema.field(name) for name in self.columns])
         with pa.memory_map(str(kept_values)) as file:
@@ -151,20 +167,23 @@ class Merge:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _counts(self, keys: KeyTables, arrived: int, skipped: int) -> Entered:
+    def _counts(self, keys: KeyTables, arrived: int, skipped: int, stretches: list[str]) -> Entered:
         winners = keys.number("SELECT count(*) FROM winner")
         deleted = keys.number("SELECT count(*) FROM winner WHERE del")
-        there = keys.number("SELECT count(DISTINCT idx) FROM matched WHERE NOT del")
-        equal = "FROM after a JOIN before b USING (idx) WHERE a.digest = b.digest"
-        same = keys.number(f"SELECT count(DISTINCT a.idx) {equal}")
-        doubles = keys.number("SELECT count(*) - count(DISTINCT idx) FROM matched WHERE NOT del")
+        matched = keys.number("SELECT count(*) FROM matched WHERE NOT del")
+        there = same = 0
+        for some in stretches:
+            there += keys.number(f"SELECT count(DISTINCT idx) FROM matched WHERE NOT del AND {some}")
+            sides = [f"(SELECT * FROM {name} WHERE {some})" for name in ("after", "before")]
+            equal = f"FROM {sides[0]} a JOIN {sides[1]} b USING (idx) WHERE a.digest = b.digest"
+            same += keys.number(f"SELECT count(DISTINCT a.idx) {equal}")
         return Entered(
             inserted=winners - deleted - there,
             updated=there - same,
             unchanged=same + skipped,
             superseded=arrived - winners,
             deleted=deleted,
-            removed=keys.number("SELECT count(*) FROM matched WHERE del") + doubles,
+            removed=keys.number("SELECT count(*) FROM matched WHERE del") + matched - there,
         )
 
 
@@ -188,11 +207,20 @@ def without_existing(
     try:
         keys.run("CREATE TABLE present (pos BIGINT, key BLOB)")
         keys.run("CREATE TABLE incoming (pos BIGINT, key BLOB)")
+        stop = 0
         for name, rows in (("present", old(list(columns))), ("incoming", new())):
+            number, stop = stop, 0
             for at, batch in numbered(rows):
                 places = pa.array(range(at, at + batch.num_rows), pa.int64())
                 keys.add(name, {"pos": places, "key": row_bytes(fitted(batch, table), table)})
-        fresh = keys.aligned("SELECT pos FROM incoming ANTI JOIN present USING (key) ORDER BY pos")
+                stop = at + batch.num_rows
+        keys.run("CREATE TABLE fresh (pos BIGINT)")
+        for part in keys.parts("present", number):
+            sides = [f"(SELECT * FROM {name} WHERE {part})" for name in ("incoming", "present")]
+            keys.run(f"INSERT INTO fresh SELECT pos FROM {sides[0]} ANTI JOIN {sides[1]} USING (key)")
+        fresh = keys.aligned(
+            [f"SELECT pos FROM fresh WHERE {some} ORDER BY pos" for some in keys.stretches("pos", stop)]
+        )
         for at, batch in numbered(new()):
             found = fresh.upto(at + batch.num_rows)
             if len(found):
