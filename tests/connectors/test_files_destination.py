@@ -95,6 +95,7 @@ class TestParquetFiles(FolderSuite):
 
 class TestCsvFiles(FolderSuite):
     __test__ = True
+    stride = 4  # the steps are those of Parquet files
     settings_of_files: ClassVar[dict[str, Any]] = {"format": "csv", "compression": "gzip"}
 
     def read_file(self, path: Path) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import ClassVar
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ class KillTests(DestinationHarness):
     steps: ClassVar[tuple[str, ...]] = ()  #: more calls to die before (module:path), for drivers that faults lacks
     fewest_steps: ClassVar[int] = 4  #: a load that takes fewer means that the suite doesn't see its steps
     most_steps: ClassVar[int] = 1000
+    stride = 1  #: one in so many steps is died before, which ones is random: for a system that is tested twice
     _mortals: Mortals | None = None
 
     def dies(self, load: Load, at: int) -> bool:
@@ -50,7 +52,7 @@ class KillTests(DestinationHarness):
         for step in self._until_alive():
             load = self.load(self.fresh(), rows, spec_of(mode), step)
             died = self.dies(load, step)
-            self._recovers(load, None, None, rows)
+            self._recovers(load, None, None, rows, step)
             if not died:
                 break
         assert step > self.fewest_steps, self._unseen
@@ -62,16 +64,16 @@ class KillTests(DestinationHarness):
         name = self.fresh()
         rows = self.rows((1, "a", 10), (2, "b", None))
         self.carry(self.load(name, rows, spec_of(mode), 0))
-        for step in self._until_alive():
-            schema = pa.schema([*rows.schema, (f"c{step}", pa.int64())])
-            coming = [(2, "b", step), (100 + step, None, 30)]
-            new = self.rows(*((*row, *[None] * step)[: len(SCHEMA) + step] for row in coming), schema=schema)
-            load = self.load(name, new, spec_of(mode), step)
+        for turn, step in enumerate(self._until_alive(), 1):
+            schema = pa.schema([*rows.schema, (f"c{turn}", pa.int64())])
+            coming = [(2, "b", turn), (100 + turn, None, 30)]
+            new = self.rows(*((*row, *[None] * turn)[: len(SCHEMA) + turn] for row in coming), schema=schema)
+            load = self.load(name, new, spec_of(mode), turn)
             wide = pa.table([*rows.columns, pa.nulls(len(rows), pa.int64())], schema=schema)
             died = self.dies(load, step)
-            if died and step % 2:
+            if died and turn % 2:
                 self.dies(load, step)
-            rows = self._recovers(load, rows, {"n": step - 1}, after(mode, wide, new))
+            rows = self._recovers(load, rows, {"n": turn - 1}, after(mode, wide, new), step)
             if not died:
                 break
         assert step > self.fewest_steps, self._unseen
@@ -85,11 +87,11 @@ class KillTests(DestinationHarness):
             assert step < self.most_steps, "the load has no end"
             return True
 
-        return itertools.takewhile(few_enough, itertools.count(1))
+        return itertools.takewhile(few_enough, itertools.count(random.randint(1, self.stride), self.stride))
 
-    def _recovers(self, load: Load, old: pa.Table | None, before: object, new: pa.Table) -> pa.Table:
+    def _recovers(self, load: Load, old: pa.Table | None, before: object, new: pa.Table, step: int) -> pa.Table:
         """What the dead left is whole, agrees with the marker, and a next run makes it complete; the rows then."""
-        name, when = load.table.name, f"killed before step {load.position['n']}"
+        name, when = load.table.name, f"killed before step {step}"
         destination = self.open()
         claim = self.claim(destination, load.key, patience=self.seconds_to_notice_death)
         assert list(self.leftovers()) == [], f"{when}: a claim leaves the staging of the dead"
