@@ -292,6 +292,30 @@ def test_no_socket_is_reached_through_ssh(sshd: SshServer, postgres: PostgresSer
     refused(through(postgres.socket_url(), sshd), ConfigError, "Unix socket")
 
 
+def test_no_thread_is_started_while_others_wait_to_let_go_of_tunnels(
+    sshd: SshServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way that the collector finds in a thread that starts is let go of there: it would wait for who waits for it."""
+    config: Any = connection(through(postgres_url, sshd)).config
+    really, free = threading.Thread.start, []
+
+    def look() -> None:
+        free.append(tunnel._lock.acquire(timeout=5))
+        if free[-1]:
+            tunnel._lock.release()
+
+    def start(self: threading.Thread) -> None:
+        if self.name.startswith("suiro-ssh"):
+            tried = threading.Thread(target=look)
+            really(tried)
+            tried.join()
+        really(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    reach(config.ssh, config.host, config.port, Uncancelled(), 10).close()
+    assert free == [True]
+
+
 def test_sessions_of_one_source_share_a_tunnel_that_ends_with_the_last(sshd: SshServer, postgres_url: str) -> None:
     config: Any = connection(through(postgres_url, sshd)).config
     context = Uncancelled()

@@ -47,6 +47,9 @@ class Tunnel:
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name=f"suiro-ssh-{settings.host}", daemon=True)
+
+    def begin(self) -> None:
+        """Once, by who made it, and without a lock: in a thread that starts, a Way may be collected that wants it."""
         self._thread.start()
 
     def port(self, context: Context) -> int:
@@ -266,11 +269,14 @@ def reach(settings: SshSettings | None, host: str, port: int, context: Context, 
     key = (os.getpid(), settings, host, port)
     with _lock:
         tunnel = _tunnels.get(key)
-        if tunnel is None or tunnel.ended:
+        made = tunnel is None or tunnel.ended
+        if tunnel is None or made:
             tunnel = _tunnels[key] = Tunnel(settings, (host, port), patience)
         tunnel.users += 1
     way = Way(tunnel)
     try:
+        if made:
+            tunnel.begin()
         way.at = (LOOPBACK, tunnel.port(context))
     except BaseException:
         way.close()
