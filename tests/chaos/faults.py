@@ -24,6 +24,7 @@ from chaos.relay import ask_to_cut
 from suiro.app.carrier import carry
 from suiro.connectors.postgres import bulk
 from suiro.connectors.sqlite import session as sqlite_session
+from suiro.engine.accounts import Accounts
 from suiro.engine.buffer import Buffer
 from suiro.engine.context import Budgets, RunContext
 from suiro.model.change import Rows
@@ -158,8 +159,8 @@ def main() -> None:
     elif said["fault"]:
         hook(fate.step, (*STEPS, *MORE_STEPS))
 
-    def lend(spec: Spec) -> RunContext:
-        return RunContext(spec["run"], budgets=SMALL)
+    def lend(spec: Spec, accounts: Accounts) -> RunContext:
+        return RunContext(spec["run"], budgets=SMALL, accounts=accounts)
 
     serve(carry, lend)
 

@@ -14,6 +14,7 @@ from suiro.app.home import WAREHOUSE
 from suiro.app.jobs import as_settings, memory_of, refuse_rivals, task_of, tasks_of_job
 from suiro.app.metadata import Metadata
 from suiro.app.schedules import check_schedule
+from suiro.app.writeback_tasks import check_write, is_write_back
 from suiro.model.errors import ConfigError
 from suiro.store.connections import StoredConnection
 from suiro.store.jobs import JobType, StoredJob, TaskDefinition
@@ -37,8 +38,10 @@ def plan(documents: Documents, metadata: Metadata) -> list[Change]:
     for name, connection in documents.connections.items():
         changes += _connection_change(name, connection, connections.get(name), metadata)
     known = {WAREHOUSE, *connections, *documents.connections}
+    types = {name: found.connector for name, found in connections.items()}
+    types |= {name: found.type for name, found in documents.connections.items()}
     for name, job in documents.jobs.items():
-        check_job(name, job, known)
+        check_job(name, job, known, types)
         before = {} if name not in jobs else jobs[name].settings
         changes += _change("job", name, before or None, as_document(job))
     return changes
@@ -74,15 +77,19 @@ def put_job(name: str, job: JobDocument, metadata: Metadata, streams: Sequence[s
     )
 
 
-def check_job(name: str, job: JobDocument, connections: set[str]) -> None:
-    """ConfigError for what of a job's document can't be."""
+def check_job(name: str, job: JobDocument, connections: set[str], types: Mapping[str, str] | None = None) -> None:
+    """ConfigError for what of a job's document can't be. `types`: the connectors of connections, as far as known."""
     for side in (job.source, job.destination):
         if side not in connections and "://" not in side:
             raise ConfigError(f"job {name}: there is no connection {side!r}", hint=near(side, connections))
     try:
         # The mask key may be where the job runs, and only there.
         tasks = {name: task.model_copy(update={"mask_key": None}) for name, task in tasks_of_job(job, list).items()}
-        refuse_rivals({name: task_of(task)[0] for name, task in tasks.items()})
+        to = (types or {}).get(job.destination)
+        for task in tasks.values():
+            check_write(task, None if to is None else catalog.find(to))
+        tables = {name: task for name, task in tasks.items() if not is_write_back(task)}
+        refuse_rivals({name: task_of(task)[0] for name, task in tables.items()})
         memory_of(job)
         if job.schedule is not None:
             check_schedule(job.schedule)

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from suiro.app.connections import connection
+from suiro.app.connections import connection_of
 from suiro.app.documents import TaskDocument
 from suiro.app.jobs import task_of
 from suiro.app.mapping import mapped_task
-from suiro.app.opened import Connection, configure
 from suiro.app.results import task_as_json
 from suiro.app.runs import carried
 from suiro.app.tasks import backfill_of
-from suiro.catalog import find
+from suiro.app.writeback_tasks import is_write_back
+from suiro.engine.accounts import Accounts
 from suiro.engine.context import Budgets, RunContext
 from suiro.model.errors import SuiroError
 from suiro.model.run import Failure, Progress, Status, TaskRun
@@ -25,6 +25,10 @@ from suiro.runtime.child import Spec, serve
 def carry(spec: Spec, context: RunContext, told: Callable[[Progress], None]) -> Mapping[str, Any]:
     """One task run, from its spec to its result as plain data; never raises."""
     document = TaskDocument.model_validate(spec["task"])
+    if is_write_back(document):
+        from suiro.app.writeback_carrier import carry_write_back  # on use: its ledger takes long to import
+
+        return carry_write_back(document, spec, context, told)
     name = document.stream or spec["name"]
     try:
         task, rules = task_of(document)
@@ -35,7 +39,7 @@ def carry(spec: Spec, context: RunContext, told: Callable[[Progress], None]) -> 
             resync=Resync(spec["resync"]) if spec.get("resync") else None,
             backfill=backfill_of(spec["backfill"]) if spec.get("backfill") else None,
         )
-        source, destination = _connection(spec["source"]), _connection(spec["destination"])
+        source, destination = connection_of(spec["source"]), connection_of(spec["destination"])
         mapped = mapped_task(task, rules, source, context)
         return task_as_json(carried(mapped.task, source, destination, context, told))
     except SuiroError as error:  # before the engine took over: nothing was touched
@@ -44,17 +48,10 @@ def carry(spec: Spec, context: RunContext, told: Callable[[Progress], None]) -> 
         return task_as_json(failed)
 
 
-def lend(spec: Spec) -> RunContext:
+def lend(spec: Spec, accounts: Accounts) -> RunContext:
     """The context that a task run is carried in."""
     memory = spec.get("memory")
-    return RunContext(spec["run"], budgets=None if memory is None else Budgets.within(memory))
-
-
-def _connection(said: Mapping[str, Any]) -> Connection:
-    if "text" in said:
-        return connection(said["text"])
-    connector = find(said["connector"])
-    return Connection(name=said["name"], connector=connector, config=configure(connector, dict(said["settings"])))
+    return RunContext(spec["run"], budgets=None if memory is None else Budgets.within(memory), accounts=accounts)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ class Entry:
     schemes: tuple[str, ...]
     source: bool
     destination: bool
+    application: bool
     stability: str
 
 
@@ -28,6 +29,7 @@ def connectors(search: str = "") -> list[Entry]:
             schemes=found.schemes,
             source=found.source is not None,
             destination=found.destination is not None,
+            application=found.application is not None,
             stability=found.stability,
         )
         for found in catalog.everything()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,8 @@ from suiro import catalog
 from suiro.app.connection_strings import is_connection_string, prefix_of, properties, settings_from
 from suiro.app.connector_settings import flat_settings, known_settings, put, uri_parts
 from suiro.app.home import WAREHOUSE, has_metadata, warehouse
+from suiro.app.lending import LentContext
 from suiro.app.opened import Connection, configure
-from suiro.engine.context import RunContext
 from suiro.model.errors import ConfigError
 from suiro.model.schema import Stream
 from suiro.spi.connector import Connector
@@ -56,6 +56,14 @@ def connection(text: str) -> Connection:
     )
 
 
+def connection_of(said: Mapping[str, Any]) -> Connection:
+    """A connection by its settings, or by its `text`, as the process that carries gets to know it."""
+    if "text" in said:
+        return connection(said["text"])
+    connector = catalog.find(said["connector"])
+    return Connection(name=said["name"], connector=connector, config=configure(connector, dict(said["settings"])))
+
+
 def _stored(name: str) -> Connection | None:
     """The stored connection of that name; without a metadata database there is none."""
     if not has_metadata():
@@ -70,21 +78,25 @@ def _stored(name: str) -> Connection | None:
 def check(text: str) -> Checked:
     """Reach the system as a source, or as a destination if it is only that. Raises what stands in the way."""
     found = connection(text)
-    with RunContext("check") as context:
+    notes = found.config.notes() if isinstance(found.config, ServerConfig) else ()
+    with LentContext("check") as context:
         if found.connector.source is not None:
             with closing(found.source(context)) as source:
                 source.check()
+                notes = (*notes, *source.remarks())
+        elif found.connector.application is not None:
+            with closing(found.application(context)) as application:
+                application.check()
         else:
             with closing(found.destination(context)) as destination:
                 destination.check()
-    notes = found.config.notes() if isinstance(found.config, ServerConfig) else ()
     return Checked(connection=found, notes=notes)
 
 
 @contextmanager
 def streams(text: str) -> Iterator[Iterator[Stream]]:
     """The streams of a source, as they are found."""
-    with RunContext("streams") as context, closing(connection(text).source(context)) as source:
+    with LentContext("streams") as context, closing(connection(text).source(context)) as source:
         yield source.discover()
 
 

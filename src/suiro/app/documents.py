@@ -18,6 +18,7 @@ from suiro.model.naming import NamePolicy
 from suiro.model.receipt import Level
 from suiro.model.schema import ReadMode
 from suiro.model.selection import Deletes, Replace, WriteMode
+from suiro.model.writeback import Conflicts, Nulls, WriteBackMode
 
 _NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
@@ -30,6 +31,7 @@ def _text(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_text)]
 Name = Annotated[str, Field(pattern=rf"^{_NAME}$")]
 Names = tuple[str, ...]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Document(BaseModel):
@@ -63,7 +65,7 @@ class TaskSettings(Document):
 
     table: str | None = None
     read: ReadMode = ReadMode.FULL
-    write: WriteMode | None = None
+    write: WriteMode | WriteBackMode | None = None
     key: Names | None = None
     cursor: str | None = None
     look_back: Text | None = None
@@ -84,12 +86,16 @@ class TaskSettings(Document):
     where: str | None = None
     limit: int | None = Field(default=None, ge=1)
     deletes: Deletes = Deletes.SKIP
-    most_deleted: float = Field(default=0.5, ge=0, le=1)
+    most_deleted: Annotated[Share | Text, Field(union_mode="left_to_right")] = 0.5  #: rows, for write-backs alone
     replace: Replace = Replace.AUTO
     only_new_data: bool = False
     most_rejected: Text = "0"
     drift: Drift = Drift.EVOLVE
     verify: Level = Level.SUMS
+    nulls: Nulls = Nulls.SEND
+    conflicts: Conflicts = Conflicts.SKIP
+    most_changed: Text | None = None
+    options: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class TaskDocument(TaskSettings):

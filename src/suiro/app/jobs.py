@@ -20,6 +20,7 @@ from suiro.model.job import Task
 from suiro.model.naming import split_name
 from suiro.model.schema import ReadMode
 from suiro.model.selection import Deletes, WriteMode
+from suiro.model.writeback import WriteBackMode
 
 LEAST_MEMORY: Final = (
     448 * 2**20
@@ -33,7 +34,7 @@ def task_of(document: TaskDocument) -> tuple[Task, Rules]:
         stream=said.stream or "",
         table=said.table,
         read=said.read,
-        write=said.write,
+        write=said.write if isinstance(said.write, WriteMode) else None,
         key=said.key,
         cursor=said.cursor,
         look_back=window_of(said.look_back) if said.look_back else None,
@@ -50,7 +51,7 @@ def task_of(document: TaskDocument) -> tuple[Task, Rules]:
         where=said.where,
         limit=said.limit,
         deletes=said.deletes,
-        most_deleted=said.most_deleted,
+        most_deleted=_share(said),
         replace=said.replace,
         only_new_data=said.only_new_data,
         most_rejected=most_of(said.most_rejected),
@@ -60,6 +61,15 @@ def task_of(document: TaskDocument) -> tuple[Task, Rules]:
     if said.sql is not None:
         (shared,) = tasks_of_statements([statement_of(said.sql)], shared)
     return shared, rules_of(said.computed, said.names, said.prefix, said.schema_name)
+
+
+def _share(said: TaskDocument) -> float:
+    """The share of a table's rows that a comparison of keys may take away. ConfigError where it is none."""
+    if isinstance(said.most_deleted, float):
+        return said.most_deleted
+    if isinstance(said.write, WriteBackMode):
+        return 1.0  # which says its own
+    raise ConfigError(f"most_deleted {said.most_deleted} is no share", hint="Write 0.2 for a fifth of the rows.")
 
 
 def time_of(document: TimeDocument) -> AddedTime:

@@ -10,7 +10,9 @@ from pathlib import Path
 from suiro.app.home import METADATA, home
 from suiro.store.connections import Connections
 from suiro.store.database import Database, open_database
+from suiro.store.grants import Grants
 from suiro.store.jobs import Jobs
+from suiro.store.quotas import Quotas
 from suiro.store.runs import Runs
 from suiro.store.secrets import MasterKeys, Secrets
 from suiro.store.systems import sqlite_url
@@ -26,6 +28,8 @@ class Metadata:
     secrets: Secrets
     jobs: Jobs
     runs: Runs
+    grants: Grants
+    quotas: Quotas
 
 
 def metadata_url() -> str:
@@ -48,4 +52,6 @@ def _opened(url: str, key_file: str) -> Metadata:
         secrets=Secrets(database, keys),
         jobs=Jobs(database),
         runs=Runs(database),
+        grants=Grants(database, keys),
+        quotas=Quotas(database),
     )

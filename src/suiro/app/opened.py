@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from suiro.app.connector_settings import known_settings
 from suiro.model.errors import ConfigError
+from suiro.spi.application import Application
 from suiro.spi.connector import Connector, ConnectorConfig
 from suiro.spi.context import Context
 from suiro.spi.destination import Destination
@@ -32,9 +33,21 @@ class Connection:
 
     def destination(self, context: Context) -> Destination[Any]:
         """Open it for writing."""
+        if self.connector.destination is None and self.connector.application is not None:
+            raise ConfigError(
+                f"{self.connector.title} is an application: its records are written by jobs alone, which are planned "
+                "first and can be undone",
+                hint="Write a job with write: update, for example; docs/guide/write-back.md shows how.",
+            )
         if self.connector.destination is None:
             raise ConfigError(f"{self.connector.title} can't be written to", hint="Choose another destination.")
         return self.connector.destination(self.config, context)
+
+    def application(self, context: Context) -> Application[Any]:
+        """Open it for writing its records."""
+        if self.connector.application is None:
+            raise ConfigError(f"{self.connector.title} is no application", hint="Choose another destination.")
+        return self.connector.application(self.config, context)
 
 
 def configure(connector: Connector, given: Mapping[str, Any]) -> ConnectorConfig:

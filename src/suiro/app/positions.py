@@ -10,6 +10,7 @@ from typing import Any
 from suiro.app.connections import connection
 from suiro.app.documents import TaskDocument
 from suiro.app.jobs import task_of
+from suiro.app.lending import LentContext
 from suiro.app.mapping import mapped_task
 from suiro.app.metadata import Metadata
 from suiro.app.opened import Connection
@@ -62,7 +63,7 @@ def set_position(job_name: str, task: str, position: Mapping[str, Any], metadata
             hint=f"Change what suiro position show {job_name} {task} prints.",
         )
     source, destination = connection(job.source), connection(job.destination)
-    with RunContext(new_run()) as context:
+    with LentContext(new_run()) as context:
         _move(one, source, destination, position, context)
         metadata.runs.save_position(job.id, one.name, dict(position), context.run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -14,15 +14,23 @@ from suiro.app.apply import put_job
 from suiro.app.connections import connection
 from suiro.app.documents import JobDocument
 from suiro.app.jobs import LEAST_MEMORY, memory_of
+from suiro.app.ledgers import ledger_name
+from suiro.app.lending import LentContext
 from suiro.app.metadata import Metadata
-from suiro.engine.context import RunContext
 from suiro.model.errors import ConfigError, UserError
 from suiro.model.run import Progress
 from suiro.model.selection import Resync
+from suiro.model.writeback import WriteBackMode
+from suiro.runtime.questions import Books
 from suiro.runtime.runner import Prepared, Runner
 from suiro.store.jobs import StoredJob, StoredTask
 from suiro.store.run_records import Claimed, State, StoredRun, StoredTaskRun, TaskToRun
 
+WAITING: Final = "waiting"  #: how a run ended whose write-back is beyond its limits
+APPROVED: Final = "approved"  #: its plan was applied since
+SUPERSEDED: Final = "superseded"  #: the job has run again since, with a plan of its own
+APPROVAL: Final = "approval"  #: the trigger of a run that applies a plan
+UNDO: Final = "undo"  #: the trigger of a run that takes one back
 CARRIER: Final = (sys.executable, "-m", "suiro.app.carrier")  #: starts a process that carries task runs
 
 Told = Callable[[Progress], None]
@@ -37,17 +45,22 @@ def start(
     run: str | None = None,
     resync: Resync | None = None,
     backfill: str | None = None,
+    writeback: Mapping[str, Any] | None = None,
 ) -> StoredRun:
-    """Begin a run of a job, or of some of its tasks: everything is queued. A job of type all looks for new streams."""
+    """Begin a run of a job, or of some of its tasks: everything is queued. A job of type all looks for new streams.
+
+    `writeback`: what else its write-backs get to know.
+    """
     job = metadata.jobs.get(name)
-    for going in _going(name, metadata):
-        raise UserError(f"{name} is running already, as run {going}", hint=f"Wait, or stop it: suiro cancel {going}")
+    refuse_second(name, metadata)
     document = JobDocument.model_validate(job.settings)
     notes: list[str] = []
     if document.type == "all":
         job, notes = _with_new_streams(job, document, metadata)
     wanted = _chosen(job, tasks)
-    more = {"resync": None if resync is None else resync.value, "backfill": backfill}
+    more: dict[str, Any] = {"resync": None if resync is None else resync.value, "backfill": backfill}
+    if writeback is not None:
+        more["writeback"] = writeback
     return metadata.runs.create(
         run or new_run(),
         [_to_run(job, task, more) for task in wanted],
@@ -55,6 +68,12 @@ def start(
         job=name,
         settings={"parallel": document.parallel, "memory": memory_of(document), "notes": notes},
     )
+
+
+def refuse_second(name: str, metadata: Metadata) -> None:
+    """UserError if the job is running."""
+    for going in _going(name, metadata):
+        raise UserError(f"{name} is running already, as run {going}", hint=f"Wait, or stop it: suiro cancel {going}")
 
 
 def interrupted(name: str, metadata: Metadata) -> list[str]:
@@ -78,7 +97,7 @@ def retry(id_: str, metadata: Metadata, *, rejected: bool = False) -> StoredRun:
     tasks = [
         TaskToRun(
             task=found.task,
-            settings={**found.settings, "retry": rejected},
+            settings={**found.settings, "retry": rejected, **({"writeback": {}} if rejected else {})},
             source=found.source,
             destination=found.destination,
         )
@@ -110,6 +129,7 @@ def runner(metadata: Metadata, *, slots: int, told: Told | None = None) -> Runne
         limits=stored.limits(metadata),
         told=progressed,
         ended=ended,
+        books=Books(grants=metadata.grants, quotas=metadata.quotas),
     )
 
 
@@ -125,18 +145,20 @@ def prepared(claimed: Claimed, metadata: Metadata) -> Prepared:
         "source": _spec_of(claimed.task_run.source, metadata),
         "destination": _spec_of(claimed.task_run.destination, metadata),
     }
+    if "ledger" in said:
+        spec["writeback"] = {**(said.get("writeback") or {}), "ledger": said["ledger"], "run": claimed.run.id}
     return Prepared(spec=spec, memory=each)
 
 
 def result(id_: str, metadata: Metadata) -> dict[str, Any]:
     """A run as plain data: the public shape of a run's result, with what is known of task runs that didn't end."""
-    tasks = metadata.runs.task_runs(id_)
-    return {**_run_result(metadata.runs.get(id_)), "tasks": [_task_result(task) for task in tasks]}
+    run, tasks = metadata.runs.get(id_), metadata.runs.task_runs(id_)
+    return {**_run_result(run, metadata), "tasks": [_task_result(task) for task in tasks]}
 
 
 def runs(metadata: Metadata, *, job: str | None = None, number: int = 20) -> list[dict[str, Any]]:
     """The newest runs, without their tasks."""
-    return [_run_result(found) for found in metadata.runs.list(job=job, limit=number).runs]
+    return [_run_result(found, metadata) for found in metadata.runs.list(job=job, limit=number).runs]
 
 
 def ended(id_: str, metadata: Metadata) -> bool:
@@ -159,7 +181,7 @@ def _going(name: str, metadata: Metadata) -> list[str]:
 
 
 def _with_new_streams(job: StoredJob, document: JobDocument, metadata: Metadata) -> tuple[StoredJob, list[str]]:
-    with RunContext("streams") as context, closing(connection(job.source).source(context)) as source:
+    with LentContext("streams") as context, closing(connection(job.source).source(context)) as source:
         streams = [stream.name for stream in source.discover()]
     before = {task.name for task in job.tasks}
     changed = put_job(job.name, document, metadata, streams)
@@ -183,9 +205,11 @@ def _chosen(job: StoredJob, names: Sequence[str]) -> list[StoredTask]:
 
 
 def _to_run(job: StoredJob, task: StoredTask, more: Mapping[str, Any]) -> TaskToRun:
+    writes = task.settings.get("write") in set(WriteBackMode)
+    ledger = {"ledger": ledger_name(job, task)} if writes else {}
     return TaskToRun(
         task=task.name,
-        settings={"task": task.settings, "generation": task.generation, **more},
+        settings={"task": task.settings, "generation": task.generation, **ledger, **more},
         source=job.source,
         destination=job.destination,
     )
@@ -205,12 +229,44 @@ def _spec_of(name: str, metadata: Metadata) -> dict[str, Any]:
     return {"text": name}
 
 
-def _run_result(run: StoredRun) -> dict[str, Any]:
+def waits(task: StoredTaskRun) -> bool:
+    """Whether a write-back ended with a plan that waits for approval."""
+    found = (task.result or {}).get("writeback") or {}
+    return found.get("state") == WAITING
+
+
+def _run_status(run: StoredRun, metadata: Metadata) -> str:
+    """As the store has it; a run that ended with a plan beyond its limits waits, as long as that is the newest word."""
+    if run.state is not State.WARNING or not any(waits(task) for task in metadata.runs.task_runs(run.id)):
+        return run.state.value
+    for later in _later(run, metadata):
+        if later.trigger == APPROVAL and later.retry_of == run.id:
+            return APPROVED
+        if later.trigger != UNDO and later.state in (State.SUCCEEDED, State.WARNING):
+            return SUPERSEDED
+    return WAITING
+
+
+def _later(run: StoredRun, metadata: Metadata) -> Iterator[StoredRun]:
+    """The job's runs that were begun after this one, newest first."""
+    cursor: str | None = None
+    while True:
+        page = metadata.runs.list(job=run.job, cursor=cursor)
+        for later in page.runs:
+            if later.id == run.id:
+                return
+            yield later
+        if page.next is None:
+            return
+        cursor = page.next
+
+
+def _run_result(run: StoredRun, metadata: Metadata) -> dict[str, Any]:
     begun, ended = run.started_at or run.created_at, run.ended_at
     return {
         "run": run.id,
         "job": run.job,
-        "status": run.state.value,
+        "status": _run_status(run, metadata),
         "trigger": run.trigger,
         "created_at": run.created_at,
         "started_at": run.started_at,
@@ -222,7 +278,7 @@ def _run_result(run: StoredRun) -> dict[str, Any]:
 
 
 def _task_result(task: StoredTaskRun) -> dict[str, Any]:
-    known = {"task": task.task, "status": task.state.value, "attempts": task.attempts}
+    known = {"task": task.task, "status": WAITING if waits(task) else task.state.value, "attempts": task.attempts}
     said = task.settings["task"]
     rest = {"stream": said.get("stream", task.task), "table": said.get("table", task.task)}
     going = {"progress": task.progress} if task.state is State.RUNNING else {}

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from suiro.app.connections import connection
+from suiro.app.lending import LentContext
 from suiro.app.mapping import MappedTask, Rules, mapped_task
 from suiro.app.opened import Connection
 from suiro.app.statements import tasks_of_statements
@@ -50,7 +51,7 @@ class Copying:
     def __init__(self, copy: Copy, told: Told | None = None) -> None:
         self._copy, self._told = copy, told
         self._source, self._destination = connection(copy.source), connection(copy.destination)
-        self.context = RunContext(copy.run or _new_run())
+        self.context = LentContext(copy.run or _new_run())
 
     def cancel(self) -> None:
         """Stop: what is under way is undone, what is published stays."""

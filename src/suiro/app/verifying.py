@@ -13,6 +13,7 @@ import pyarrow as pa
 from suiro.app.connections import connection
 from suiro.app.documents import TaskDocument
 from suiro.app.jobs import task_of
+from suiro.app.lending import LentContext
 from suiro.app.mapping import Rules, mapped_task
 from suiro.app.metadata import Metadata
 from suiro.app.opened import Connection
@@ -52,7 +53,7 @@ class Verifying:
 
     def __init__(self, asked: Asked, tell: Callable[[str], None]) -> None:
         self._asked, self._tell = asked, tell
-        self._context = RunContext(new_run())
+        self._context = LentContext(new_run())
 
     def cancel(self) -> None:
         """Stop: a repair under way is undone."""

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from suiro.app.connections import connection
-from suiro.engine.context import RunContext
+from suiro.app.lending import LentContext
 from suiro.model.change import Rows
 from suiro.model.errors import DataError, UserError
 from suiro.model.schema import ReadMode
@@ -22,7 +22,7 @@ from suiro.spi.source import Source
 
 def preview(text: str, stream: str, rows: int) -> pa.Table:
     """The first rows of a stream."""
-    with RunContext("preview") as context, closing(connection(text).source(context)) as source:
+    with LentContext("preview") as context, closing(connection(text).source(context)) as source:
         found = source.find(stream)
         selection = Selection(stream=found, columns=tuple(found.schema.names))
         (read,) = source.plan([selection])
@@ -43,7 +43,7 @@ def sql(text: str, statement: str) -> Iterator[Iterator[pa.RecordBatch]]:
     A system that runs SQL is given the statement as it is; of others one SELECT is read, as a copy would.
     """
     found = connection(text)
-    with RunContext("sql") as context, closing(found.source(context)) as source:
+    with LentContext("sql") as context, closing(found.source(context)) as source:
         if isinstance(source, Queries):
             yield _asked(source, statement, context)
             return
@@ -71,7 +71,7 @@ def _asked(source: Source[Any], statement: str, context: Context) -> Iterator[pa
 def sql_plan(text: str, statement: str) -> dict[str, Any]:
     """What of a statement the system does, and what is left for DuckDB."""
     found = connection(text)
-    with RunContext("sql") as context, closing(found.source(context)) as source:
+    with LentContext("sql") as context, closing(found.source(context)) as source:
         if isinstance(source, Queries):
             return {"pushed": [" ".join(statement.split())], "residual": None}
         from suiro.engine.query.source import query_source

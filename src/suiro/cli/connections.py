@@ -32,10 +32,16 @@ def list_connectors(
         print_json([asdict(entry) for entry in found])
         return
     rows = [
-        [e.name, e.title, ", ".join(f"{s}://" for s in e.schemes), _word(e.source), _word(e.destination), e.stability]
+        [
+            e.name,
+            e.title,
+            ", ".join(f"{s}://" for s in e.schemes),
+            *map(_word, (e.source, e.destination, e.application)),
+        ]
         for e in found
     ]
-    print_table(["name", "title", "URI", "source", "destination", "stability"], rows)
+    heads = ["name", "title", "URI", "source", "destination", "write-back", "stability"]
+    print_table(heads, [[*row, e.stability] for row, e in zip(rows, found, strict=True)])
 
 
 def check(conn: Conn, json: Json = False) -> None:

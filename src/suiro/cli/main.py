@@ -21,7 +21,11 @@ MODULES: Final = {  #: which module has which commands: only what is asked for i
     "workbench": ("preview", "sql"),
     "jobs": ("apply", "export", "position"),
     "runs": ("run", "runs", "show", "logs", "cancel", "retry"),
+    "writeback": ("writeback",),
     "secrets": ("secret",),
+    "authorize": ("authorize",),
+    "sandbox": ("sandbox",),
+    "demo": ("demo",),
     "connector": ("connector",),
     "td": ("td",),
 }
@@ -60,7 +64,10 @@ def load(command: str | None) -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong use, 3 done with rejected rows, 130 cancelled."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with rejected rows, 4 waits for approval, 130 cancelled.
+    """
     try:
         load(sys.argv[1] if len(sys.argv) > 1 else None)(standalone_mode=True)
     except SuiroError as error:

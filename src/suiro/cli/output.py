@@ -101,8 +101,8 @@ def print_error(error: SuiroError) -> None:
         tell(error.hint)
 
 
-def print_run(run: Run) -> None:
-    """The result in prose, to stderr."""
+def print_run(run: Run, word: str | None = None) -> None:
+    """The result in prose, to stderr; `word`: what the run's state is called, if not as its status."""
     for task in run.tasks:
         if task.error is not None:
             word = "Cancelled" if task.status.value == "cancelled" else "Failed"
@@ -117,7 +117,7 @@ def print_run(run: Run) -> None:
             tell(f"  {_receipt(task.receipt)}")
         for note in task.notes:
             tell(f"  {note}")
-    tell(f"Run {run.id}: {run.status.value} in {run.seconds:.1f} s")
+    tell(f"Run {run.id}: {word or run.status.value} in {run.seconds:.1f} s")
 
 
 def _told(task: TaskRun) -> str:

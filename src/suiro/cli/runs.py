@@ -16,6 +16,7 @@ from suiro.app.results import task_from_json
 from suiro.app.tasks import backfill_of
 from suiro.cli.connections import Json
 from suiro.cli.output import plain, print_json, print_run, print_table, progress, tell
+from suiro.cli.plans import print_write_back
 from suiro.model.errors import ConfigError
 from suiro.model.run import Run, Status
 from suiro.model.selection import Resync
@@ -138,17 +139,20 @@ def print_result(found: dict[str, Any], json: bool) -> None:
         print_json(found)
         return
     done = [task for task in found["tasks"] if "table" in task and "receipt" in task]
-    tasks = tuple(task_from_json(task) for task in done)
+    tasks = tuple(task_from_json({**task, "status": _ended(task["status"])}) for task in done)
     for note in found["notes"]:
         tell(note)
     for task in found["tasks"]:
         if task not in done:
             said = task.get("error", {}).get("message") or (task.get("progress") or {}).get("rows")
             tell(f"{task['task']}: {task['status']}{'' if said is None else f': {said}'}")
-    if found["status"] in set(Status):
-        print_run(Run(id=found["run"], status=Status(found["status"]), seconds=found["seconds"], tasks=tasks))
-    else:
+    if found["ended_at"] is None:
         tell(f"Run {found['run']}: {found['status']}")
+        return
+    run = Run(id=found["run"], status=_ended(found["status"]), seconds=found["seconds"], tasks=tasks)
+    print_run(run, found["status"])
+    for task in done:
+        print_write_back(task, found["run"])
 
 
 def exit_code(found: dict[str, Any]) -> int:
@@ -160,9 +164,16 @@ def exit_code(found: dict[str, Any]) -> int:
             return 3
         case "cancelled":
             return 130
+        case running.WAITING:
+            return 4
         case _:
             codes = {(task.get("error") or {}).get("code") for task in found["tasks"] if task["status"] == "failed"}
             return 2 if codes == {ConfigError.code} else 1
+
+
+def _ended(status: str) -> Status:
+    """A plan that waits, or did, is a warning in the words of other runs."""
+    return Status(status) if status in set(Status) else Status.WARNING
 
 
 def _when(at: Any) -> str:

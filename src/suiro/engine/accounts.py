@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from suiro.model.account import Grant, Rate, Window
 from suiro.model.schema import Json
-from suiro.spi.context import Grant, Grants, Quotas, Rate
+from suiro.spi.context import Grants, Quotas
 
 
 class OwnGrants:
@@ -35,38 +36,6 @@ class OwnGrants:
             with self._lock:
                 self._kept[key] = newer
             return newer
-
-
-@dataclass(slots=True, kw_only=True)
-class Window:
-    """The requests of one account in the window under way. Times are seconds of any clock that runs evenly."""
-
-    ends: float = 0.0
-    left: int = 0
-    paused_until: float = 0.0
-
-    def take(self, rate: Rate, now: float) -> float:
-        """As `spi.context.Quotas.take`."""
-        if now < self.paused_until:
-            return self.paused_until - now
-        if now >= self.ends:
-            self.ends, self.left = now + rate.seconds, rate.requests
-        if self.left <= 0:
-            return self.ends - now
-        self.left -= 1
-        return 0.0
-
-    def learn(self, left: int, seconds: float, now: float) -> None:
-        """As `spi.context.Quotas.learn`: within a window what is known to be left only falls."""
-        if now < self.ends:
-            self.left = min(self.left, left)
-        else:
-            self.left = left
-        self.ends = now + seconds
-
-    def pause(self, seconds: float, now: float) -> None:
-        """As `spi.context.Quotas.pause`; a longer pause stays."""
-        self.paused_until = max(self.paused_until, now + seconds)
 
 
 class OwnQuotas:

@@ -49,6 +49,15 @@ def cell_text(column: pa.Array) -> str | None:
         return count
 
 
+def cell_texts(column: pa.Array) -> list[str | None]:
+    """All values of a column, each as `cell_text` writes it."""
+    plain = column.storage if isinstance(column, pa.ExtensionArray) else column
+    type_ = plain.type
+    if pa.types.is_string(type_) or pa.types.is_integer(type_) or pa.types.is_decimal(type_):
+        return list(plain.cast(pa.string()).to_pylist())
+    return [cell_text(column.slice(at, 1)) for at in range(len(column))]
+
+
 def cell_array(texts: Sequence[str | None], type_: pa.DataType) -> pa.Array:
     """Values from their texts. ArrowInvalid where one is none."""
     inner = type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_

@@ -89,6 +89,8 @@ def common_field(current: pa.Field, incoming: pa.Field) -> pa.Field | None:
     mine, theirs = logical_type(current), logical_type(incoming)
     if current.type == incoming.type and mine == theirs:
         return current
+    if is_json(current.type) and is_json(incoming.type) and {mine, theirs} <= {None, "json"}:
+        return current
     shared = common_type(current.type, incoming.type)
     if shared is None:
         return None
@@ -97,6 +99,11 @@ def common_field(current: pa.Field, incoming: pa.Field) -> pa.Field | None:
     if logical_base(current) == logical_base(incoming) and is_text(shared):
         return logical_field(current.name, shared)
     return None
+
+
+def is_json(type_: pa.DataType) -> bool:
+    """Arrow's JSON: text that holds one JSON value."""
+    return isinstance(type_, pa.JsonType)
 
 
 def _plain_or(logical: str | None, current: pa.Field, shared: pa.DataType) -> pa.Field | None:

@@ -19,6 +19,20 @@ class WriteBackMode(StrEnum):
     DELETE = "delete"  #: records with these keys go
 
 
+class Nulls(StrEnum):
+    """What a NULL among a row's values means."""
+
+    SEND = "send"  #: the field is emptied
+    SKIP = "skip"  #: nothing is said of the field: it keeps its value
+
+
+class Conflicts(StrEnum):
+    """What is done with a record that somebody changed between the plan and the sending."""
+
+    SKIP = "skip"  #: it is left alone, and named
+    SEND = "send"  #: it gets the row's values all the same
+
+
 class Action(StrEnum):
     """What is done to one record."""
 
@@ -65,6 +79,7 @@ class FieldFacts:
     most_characters: int | None = None  #: longer texts are refused
     choices: tuple[str, ...] | None = None  #: the only values it takes; None: any
     references: tuple[str, ...] = ()  #: objects whose record ids it holds
+    empty_is_null: bool = False  #: a text without characters empties the field, and comes back as NULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

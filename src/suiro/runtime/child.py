@@ -2,7 +2,7 @@
 
 Lines of JSON, both ways. The supervisor writes `{"carry": spec}` and `{"cancel": true}`; the child answers with
 `{"progress": ...}` and `{"log": [time, level, text]}` while it works and ends each task run with `{"done": result}`.
-When the supervisor is gone the pipe ends, and so does the child, at once.
+What it asks meanwhile is in questions.py. When the supervisor is gone the pipe ends, and so does the child, at once.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
+from suiro.engine.accounts import Accounts
 from suiro.engine.context import RunContext
+from suiro.model.errors import Cancelled
 from suiro.model.run import Progress
+from suiro.runtime.questions import Asker
 
 ORPHANED = 70  #: exit code of a child whose supervisor is gone
 _TELL_SECONDS = 0.5  #: between two lines of progress
 
 Spec = Mapping[str, Any]
 Carry = Callable[[Spec, RunContext, Callable[[Progress], None]], Mapping[str, Any]]
-Lend = Callable[[Spec], RunContext]
+Lend = Callable[[Spec, Accounts], RunContext]
 
 
 def serve(carry: Carry, lend: Lend) -> None:
-    """Carry what comes over stdin until it ends, and end the process. `lend` makes a context from a spec.
+    """Carry what comes over stdin until it ends, and end the process.
 
+    `lend` makes a context from a spec and the accounts that the supervisor keeps.
     stdout belongs to the supervisor: whatever else would print to it goes to stderr.
     """
     told = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -42,7 +46,7 @@ def serve(carry: Carry, lend: Lend) -> None:
     logging.getLogger("suiro").setLevel(logging.INFO)
     worker.tell({"ready": os.getpid()})
     while (spec := worker.next()) is not None:
-        with lend(spec) as context:
+        with lend(spec, worker.accounts) as context:
             worker.begin(context)
             done = carry(spec, context, worker.progress)
         worker.begin(None)
@@ -60,6 +64,8 @@ class _Worker:
         self._context: RunContext | None = None
         self._cancelled = False
         self._last = 0.0
+        self._asker = Asker(self.tell)
+        self.accounts = self._asker.accounts(self._wait)
 
     def listen(self, lines: BinaryIO) -> None:
         """Take what the supervisor says; its end is the end of this process."""
@@ -68,6 +74,8 @@ class _Worker:
             if "carry" in said:
                 self._cancelled = False
                 self._specs.put(said["carry"])
+            elif "answer" in said:
+                self._asker.answered(said["answer"])
             elif "cancel" in said:
                 self._cancelled = True
                 if self._context is not None:
@@ -95,12 +103,19 @@ class _Worker:
 
     def tell(self, said: Mapping[str, Any]) -> None:
         """One line to the supervisor."""
-        line = json.dumps(said, ensure_ascii=False, default=str).encode() + b"\n"
+        line = json.dumps(said, default=str).encode() + b"\n"
         with self._lock:
             try:
                 self._told.write(line)
             except OSError:
                 os._exit(ORPHANED)
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep; Cancelled if the task run under way is cancelled meanwhile."""
+        context = self._context
+        if context is None:
+            raise Cancelled("the task run has ended")
+        context.wait(seconds)
 
 
 class _Relay(logging.Handler):

@@ -15,6 +15,7 @@ from typing import Any
 
 from suiro.model.errors import SuiroError, TransientError
 from suiro.model.run import Status
+from suiro.runtime.questions import Books
 from suiro.runtime.supervisor import BEAT_SECONDS, Child, Line, Outcome, Word
 from suiro.store.run_records import Attempt, Claimed
 from suiro.store.runs import Runs
@@ -43,7 +44,7 @@ class Runner:
 
     `command` starts a child. `prepare` makes a spec of what was claimed; what it raises ends the task run as failed.
     `limits` are the most task runs at once by connection, over all runners. `told` hears progress, `ended` the result
-    of every task run that ended here.
+    of every task run that ended here. Children that ask about accounts are answered from `books`.
     """
 
     def __init__(
@@ -56,11 +57,12 @@ class Runner:
         limits: Mapping[str, int] | None = None,
         told: Told | None = None,
         ended: Ended | None = None,
+        books: Books | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._runs, self._command, self._prepare = runs, command, prepare
         self._slots, self._limits, self._told = slots, dict(limits or {}), told
-        self._ended = ended
+        self._ended, self._books = ended, books
         self._lease_seconds = lease_seconds
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self._stopping = threading.Event()
@@ -105,7 +107,7 @@ class Runner:
             raise self._error
 
     def _slot(self, run: str | None) -> None:
-        child = Child(self._command, beat_seconds=self._lease_seconds / 4)
+        child = Child(self._command, beat_seconds=self._lease_seconds / 4, books=self._books)
         try:
             while not self._stopping.is_set():
                 claimed = self._claim(run)

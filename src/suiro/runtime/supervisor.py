@@ -14,10 +14,14 @@ from typing import Any, Literal
 
 import psutil
 
+from suiro.runtime.questions import Books, Desk
+
 BEAT_SECONDS = 5.0  #: between two heartbeats
 OBEY_SECONDS = 10.0  #: a cancelled child ends by itself within this time, or is terminated,
-LEAVE_SECONDS = 5.0  #: and within this time more, or is killed
+LEAVE_SECONDS = 5.0  #: and within this time more, or is killed;
+RENEW_SECONDS = 60.0  #: one that renews a grant has so much longer: what it is given then must not be lost
 _LOOK_SECONDS = 0.2  #: between two looks at the child's memory
+_TELL_SECONDS = 1.0  #: how long a line to the child waits for another one that it doesn't take
 
 Line = tuple[float, str, str]  #: Unix time, level, text
 
@@ -42,14 +46,24 @@ class Outcome:
 class Child:
     """A child process that carries task runs one after the other; started when it is first needed.
 
-    `command` starts it, `beat_seconds` is the time between heartbeats. For one thread, but for `cancel`.
+    `command` starts it, `beat_seconds` is the time between heartbeats; its questions about accounts are answered from
+    `books`. For one thread, but for `cancel`.
     """
 
     def __init__(
-        self, command: Sequence[str], *, env: Mapping[str, str] | None = None, beat_seconds: float = BEAT_SECONDS
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        beat_seconds: float = BEAT_SECONDS,
+        books: Books | None = None,
     ) -> None:
         self._command, self._env, self._beat_seconds = list(command), env, beat_seconds
+        self._books = books
         self._process: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
+        self._desk: Desk | None = None
+        self._writing = threading.Lock()
         self._said: SimpleQueue[Mapping[str, Any] | None] = SimpleQueue()
         self._asked_to_cancel = threading.Event()
         self._cancelled_at: float | None = None
@@ -111,8 +125,10 @@ class Child:
             process.kill()
             process.wait()
             assert process.stdin is not None
-            with suppress(OSError):
+            with self._writing, suppress(OSError):  # an answer on its way meets a broken pipe
                 process.stdin.close()
+            assert self._listener is not None
+            self._listener.join(LEAVE_SECONDS)
 
     def _watched(
         self,
@@ -165,17 +181,21 @@ class Child:
         if self._cancelled_at is None:
             self._cancelled_at = now
             self._write(process, {"cancel": True})
-        elif now - self._cancelled_at > OBEY_SECONDS:
+        renewing = self._desk is not None and self._desk.renewing
+        patience = OBEY_SECONDS + (RENEW_SECONDS if renewing else 0.0)
+        if now - self._cancelled_at > patience:
             process.terminate()
-        return now - self._cancelled_at <= OBEY_SECONDS + LEAVE_SECONDS
+        return now - self._cancelled_at <= patience + LEAVE_SECONDS
 
     def _ended(self, why: Literal["fenced", "cancelled", "memory"]) -> Outcome:
         self.kill()
         return Outcome(stopped=why)
 
     def _dead(self, process: subprocess.Popen[bytes]) -> Outcome:
-        code = process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LEAVE_SECONDS)
         self.kill()
+        code = process.returncode
         said = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return Outcome(died=f"the process that carried it {said}")
 
@@ -191,29 +211,40 @@ class Child:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._env, bufsize=0
             )
-            listen = threading.Thread(target=_listen, args=(self._process, self._said), daemon=True)
-            listen.name = "suiro-child-listener"
-            listen.start()
+            process = self._process
+            self._desk = Desk(self._books, lambda said: self._write(process, said))
+            self._listener = threading.Thread(target=_listen, args=(process, self._said, self._desk), daemon=True)
+            self._listener.name = "suiro-child-listener"
+            self._listener.start()
         return self._process
 
     def _write(self, process: subprocess.Popen[bytes], said: Mapping[str, Any]) -> bool:
-        """Whether the child could be told."""
+        """Whether the child could be told; from any thread."""
         assert process.stdin is not None
-        data = memoryview(json.dumps(said, ensure_ascii=False, default=str).encode() + b"\n")
+        data = memoryview(json.dumps(said, default=str).encode() + b"\n")
+        if not self._writing.acquire(timeout=_TELL_SECONDS):
+            return False
         try:
             while data:
                 data = data[process.stdin.write(data) :]
-        except OSError:
+        except (OSError, ValueError):  # it is gone, or its pipe is closed
             return False
+        finally:
+            self._writing.release()
         return True
 
 
-def _listen(process: subprocess.Popen[bytes], said: SimpleQueue[Mapping[str, Any] | None]) -> None:
+def _listen(process: subprocess.Popen[bytes], said: SimpleQueue[Mapping[str, Any] | None], desk: Desk) -> None:
     assert process.stdout is not None
     with process.stdout as lines:
         for line in lines:
-            said.put(json.loads(line))
+            word = json.loads(line)
+            if "ask" in word:
+                desk.put(word["ask"])
+            else:
+                said.put(word)
     said.put(None)
+    desk.end()
 
 
 def _resident(pid: int) -> int:

@@ -4,9 +4,9 @@
     application.present(object, by, keys, fields)      what the records hold now
     application.apply(order, rows, journal)            one answer for each row
 
-What has been sent can't be taken back by the application, so whoever calls `apply` keeps a journal: before rows leave that
-would be doubled when they were sent twice, what identifies the sending is noted there, durably, and after a crash the same
-batch with the same journal goes on from that note.
+What has been sent can't be taken back by the application, so whoever calls `apply` keeps a journal: before rows leave
+that would be doubled when they were sent twice, what identifies the sending is noted there, durably, and after a crash
+the same batch with the same journal goes on from that note.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class Application(ABC, Generic[C]):
     def present(self, object_: str, by: str, keys: pa.Array, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """What the records hold now whose field `by` is one of `keys`.
 
-        Columns: `by`, the record id's field, `fields`, typed as `describe` says. Several records of one key all come; a
-        key without a record doesn't. Deleted records don't.
+        `keys` are values of `by` in its type, any number of them. Columns: `by`, the record id's field, `fields`, each
+        once, typed as `describe` says. Several records of one key all come; a key without a record doesn't. Deleted
+        records don't.
         """
 
     @abstractmethod
@@ -76,7 +77,7 @@ class Application(ABC, Generic[C]):
 
         Rows that the application could not take for a passing reason (a lock) are tried again before they are answered.
         Called again with the same rows and the same journal after a crash or a TransientError, no row is done twice
-        whose repetition would show: an insert never doubles.
+        whose repetition would show: an insert never doubles. A delete of a record that is gone already is DONE.
         """
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from suiro.spi.application import Application
 from suiro.spi.destination import Destination
+from suiro.spi.signing import SignIn
 from suiro.spi.source import Source
 
 
@@ -41,4 +42,5 @@ class Connector:
     source: type[Source[Any]] | None = None
     destination: type[Destination[Any]] | None = None
     application: type[Application[Any]] | None = None  #: takes rows back, one by one or in bulk jobs; holds no tables
+    sign_in: SignIn | None = None  #: where somebody at a browser can sign in for a connection
     stability: Literal["alpha", "beta", "stable"] = "alpha"

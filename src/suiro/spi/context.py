@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from logging import Logger
 from pathlib import Path
 from typing import Protocol
 
+from suiro.model.account import Grant, Rate
 from suiro.model.schema import Json
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """Credentials that change while they are used, as they are now: an OAuth grant's tokens."""
-
-    version: int  #: 1 at first; greater after each renewal
-    values: Mapping[str, Json]
+__all__ = ["Context", "Grant", "Grants", "Quotas", "Rate"]
 
 
 class Grants(Protocol):
@@ -31,18 +25,10 @@ class Grants(Protocol):
     def renew(self, key: str, seen: int, ask: Callable[[Grant | None], Mapping[str, Json]]) -> Grant:
         """A grant newer than the version `seen` (0: none was seen).
 
-        If another process or thread has renewed it since, theirs. Otherwise what `ask` brings, kept durably before it is
-        returned. `ask` gets the grant as it is; it is never called by two at once for one key: who comes second
+        If another process or thread has renewed it since, theirs. Otherwise what `ask` brings, kept durably before it
+        is returned. `ask` gets the grant as it is; it is never called by two at once for one key: who comes second
         waits, and gets the first one's. What `ask` raises is raised, and the grant stays as it was.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """So many requests in each window of so many seconds."""
-
-    requests: int
-    seconds: float
 
 
 class Quotas(Protocol):

@@ -48,6 +48,10 @@ class Source(ABC, Generic[C]):
     def check(self) -> None:
         """Reach the system with these settings, or raise. Reads no rows; changes nothing."""
 
+    def remarks(self) -> Sequence[str]:
+        """After `check`: sentences for the user about what these credentials lack."""
+        return ()
+
     @abstractmethod
     def discover(self) -> Iterator[Stream]:
         """Yield every stream these credentials can read."""

@@ -180,3 +180,26 @@ log_line: Final = Table(
 )
 Index("ix_log_line_run", log_line.c.run_id, log_line.c.id)
 Index("ix_log_line_task_run", log_line.c.task_run_id, log_line.c.id)
+
+account_grant: Final = Table(
+    "account_grant",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("version", Integer, nullable=False),  # 0: none was granted yet
+    Column("token", Text),  # its values, sealed
+    Column("holder", Text),  # who renews it now,
+    Column("lease_until", Utc),  # and until when others wait
+    *_times(),
+    CheckConstraint("(version = 0) = (token IS NULL)", name="token"),
+    CheckConstraint("(holder IS NULL) = (lease_until IS NULL)", name="lease"),
+)
+
+account_quota: Final = Table(
+    "account_quota",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("ends_at", Utc, nullable=False),  # of the window under way
+    Column("remaining", Integer, nullable=False),  # requests in it
+    Column("paused_until", Utc, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+)

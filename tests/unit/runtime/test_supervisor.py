@@ -47,7 +47,7 @@ def carry(spec, context, told):
             time.sleep(0.05)
     return {"act": act, "rest": rest, "cancelled": context.cancelled, "pid": os.getpid()}
 
-serve(carry, lambda spec: RunContext("run"))
+serve(carry, lambda spec, accounts: RunContext("run", accounts=accounts))
 """
 
 

@@ -161,7 +161,7 @@ def test_processes_that_open_at_once_find_it_ready_and_later_ones_need_no_alembi
 def test_a_schema_newer_than_the_program_is_refused(database: Database, database_url: str) -> None:
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match=r"newer Suiro: its schema is 9999, this program knows up to 0001"):
+    with pytest.raises(ConfigError, match=r"newer Suiro: its schema is 9999, this program knows up to 0002"):
         open_database(database_url)
 
 

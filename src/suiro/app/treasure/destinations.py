@@ -14,10 +14,10 @@ from suiro.app import stored
 from suiro.app.connection_strings import is_connection_string
 from suiro.app.connections import connection
 from suiro.app.home import WAREHOUSE
+from suiro.app.lending import LentContext
 from suiro.app.metadata import Metadata
 from suiro.app.opened import Connection
 from suiro.app.treasure.task import Target
-from suiro.engine.context import RunContext
 from suiro.model.errors import ConfigError
 
 SETTING: Final = "SUIRO_TD_DESTINATION"  #: the environment variable that names the usual destination
@@ -52,7 +52,7 @@ def check_table(output: Output, target: Target, *, makes: bool) -> None:
     """ConfigError if the table isn't there, unless the load makes it."""
     if makes:
         return
-    with RunContext("connector") as context, closing(output.connection.destination(context)) as destination:
+    with LentContext("connector") as context, closing(output.connection.destination(context)) as destination:
         if destination.inspect(target.name) is None:
             raise ConfigError(
                 f"there is no table {target.table} in the database {target.database} of {output.name}",

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from suiro.app.lending import LentContext
 from suiro.app.metadata import metadata
 from suiro.app.treasure.load_yml import LoadYml, dumped, in_line
 from suiro.app.treasure.sections import CsvParser, FileIn
@@ -109,7 +110,7 @@ def _files(load: LoadYml, given: Input, parsers: tuple[str, ...]) -> tuple[dict[
     named = None if load.parser is None else "csv" if isinstance(load.parser, CsvParser) else "jsonl"
     kind = named or (parsers[0] if len(parsers) == 1 else "guess")
     known: dict[str, Any] = {"format": kind, **(_said(load.parser) if isinstance(load.parser, CsvParser) else {})}
-    with RunContext("guess") as context:
+    with LentContext("guess") as context:
         settings = base.model_copy(update=known)
         found = [
             formats.profile(part, settings, context.workdir)

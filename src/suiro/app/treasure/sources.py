@@ -10,6 +10,7 @@ from typing import Any
 from suiro import catalog
 from suiro.app import stored
 from suiro.app.connections import connection
+from suiro.app.lending import LentContext
 from suiro.app.metadata import Metadata
 from suiro.app.opened import Connection, configure
 from suiro.app.references import resolved
@@ -68,7 +69,7 @@ def input_of(load: LoadYml, name: str, metadata: Metadata) -> Input:
 def streaming(load: LoadYml, given: Input) -> Iterator[tuple[Source[Any], Stream, RunContext]]:
     """The source, and its stream as the load.yml reads it. ConfigError if there is none."""
     with ExitStack() as stack:
-        context = stack.enter_context(RunContext("connector"))
+        context = stack.enter_context(LentContext("connector"))
         source = stack.enter_context(closing(given.connection.source(context)))
         yield source, _stream(load, source, context, stack), context
 
