@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carrying import APPEND, carry, destination, key_of, merge, read, source, stage
+from deaths import STRIDE
 from suiro.connectors.duckdb import DuckdbConfig, DuckdbDestination, DuckdbSource, connector
 from suiro.model.change import Rows
 from suiro.model.errors import Cancelled, ConfigError, DataError, SchemaConflict, SuiroError, TransientError, UserError
@@ -48,6 +49,8 @@ def connected(file: Path) -> duckdb.DuckDBPyConnection:
 
 
 class TestDuckdbDestination(DestinationSuite):
+    stride = STRIDE
+
     """The promises of a destination."""
 
     @property

@@ -16,6 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from deaths import SELDOM, STRIDE
 from suiro.connectors.files import FilesConfig, FilesDestination
 from suiro.model.errors import ConfigError, UserError
 from suiro.model.job import TaskKey
@@ -87,6 +88,7 @@ class FolderSuite(DestinationSuite):
 
 class TestParquetFiles(FolderSuite):
     __test__ = True
+    stride = STRIDE
     settings_of_files: ClassVar[dict[str, Any]] = {"format": "parquet"}
 
     def read_file(self, path: Path) -> pa.Table:
@@ -95,7 +97,7 @@ class TestParquetFiles(FolderSuite):
 
 class TestCsvFiles(FolderSuite):
     __test__ = True
-    stride = 4  # the steps are those of Parquet files
+    stride = SELDOM  # the steps are those of Parquet files
     settings_of_files: ClassVar[dict[str, Any]] = {"format": "csv", "compression": "gzip"}
 
     def read_file(self, path: Path) -> pa.Table:

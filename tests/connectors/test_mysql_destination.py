@@ -10,6 +10,7 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
+from deaths import STRIDE
 from mariadb import database_of
 from suiro.connectors.mysql.config import MysqlConfig
 from suiro.connectors.mysql.destination import MysqlDestination
@@ -113,6 +114,7 @@ def _column(values: Any, kind: str, type_: str, comment: str) -> pa.Array:
 class TestMysqlDestination(OnMariaDB, DestinationSuite):
     """The suite, and what is special of histories, key snapshots, and tables beside a table."""
 
+    stride = STRIDE
     steps = STEPS
     table_stems: ClassVar[tuple[str, ...]] = tuple(name for name in ODD_NAMES if not name.endswith(" "))
     column_names: ClassVar[tuple[str, ...]] = table_stems

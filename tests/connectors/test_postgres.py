@@ -10,6 +10,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict
 
+from deaths import SELDOM, STRIDE
 from servers import installed_postgres
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.destination import PostgresDestination
@@ -88,8 +89,8 @@ def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray:
 class TestPostgresDestination(OnPostgres, DestinationSuite):
     @pytest.fixture(autouse=True)
     def _fewer_deaths_on_the_second_version(self, _database: None, request: pytest.FixtureRequest) -> None:
-        if installed_postgres() and "postgres18_url" in request.node.callspec.id:
-            self.stride = 4
+        second = installed_postgres() and "postgres18_url" in request.node.callspec.id
+        self.stride = SELDOM if second else STRIDE
 
     def make(self) -> Destination[Any]:
         return PostgresDestination(config_of(self.url), self.context())
