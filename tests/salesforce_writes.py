@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow as pa
 
 from salesforce_org import Org
@@ -29,6 +30,20 @@ FIELDS = [
         "updateable": True,
     },
 ]  # fmt: skip
+
+
+def token(org: Org) -> str:
+    """An access token for a session of its own."""
+    way = org.ways["client_credentials"]
+    form = {"grant_type": "client_credentials", "client_id": way["client_id"], "client_secret": way["client_secret"]}
+    found: str = httpx2.post(f"{org.url}/services/oauth2/token", data=form).json()["access_token"]
+    return found
+
+
+def prefix(org: Org, name: str) -> str:
+    """What the ids of an object's records begin with."""
+    answer = httpx2.get(f"{org.url}/services/data/v67.0/sobjects/", headers={"Authorization": f"Bearer {token(org)}"})
+    return next(one["keyPrefix"] for one in answer.json()["sobjects"] if one["name"] == name)
 
 
 class Notes:

@@ -20,7 +20,7 @@ BACK = {
     "table": "Lead",
     "write": "update",
     "key": ["Id"],
-    "columns": {"Id": "Id", "LeadScore__c": "LeadScore__c"},
+    "columns": {"LeadScore__c": "LeadScore__c"},
 }
 NIGHTLY = {"cron": "30 0 * * *", "timezone": "Asia/Tokyo", "delay": "5m"}
 STAMPS = {"LastModifiedDate", "LastModifiedById", "SystemModstamp", "Score_Band__c"}
@@ -118,7 +118,7 @@ def test_001_22_a_write_back_of_mode_upsert_takes_external_ids_alone(home: Home,
     assert len(after) == len(before) + 1
 
     home.apply(jobs={"by_phone": {"source": "pg", "destination": "crm", "tasks": [{**task, "key": ["phone"]}]}})
-    refused = home("run", "by_phone")
+    refused = home("writeback", "plan", "by_phone")
     assert refused.code == 2
     assert "Phone" in refused.err and "no external id" in refused.err and "External_Id__c" in refused.err
     assert leads(town) == after
@@ -130,14 +130,13 @@ def test_001_23_a_table_is_bound_to_an_object(home: Home, written: Written) -> N
     unknown = {"source": "pg", "destination": "crm", "tasks": [{**BACK, "table": "Leads"}]}
     home.apply(jobs={"to_nowhere": unknown})
     refused = home("writeback", "plan", "to_nowhere")
-    assert refused.code == 2 and "Leads" in refused.err and "Lead" in refused.err
+    assert refused.code == 2 and "there is no object 'Leads'" in refused.err
 
 
 def test_001_24_key_and_columns_are_mapped_and_others_stay_as_they_are(written: Written, town: Town) -> None:
     """The table's names of persons are in capitals, and aren't mapped."""
-    assert {name for (name,) in town.ask('SELECT "LastName" FROM lead_reverse')} != {
-        lead["LastName"] for lead in written.before.values()
-    }
+    told = dict(town.ask('SELECT "Id", "LastName" FROM lead_reverse'))
+    assert len([id_ for id_, lead in written.before.items() if lead["LastName"] != told[id_]]) > 30
     for id_, lead in written.after.items():
         assert lead["LastName"] == written.before[id_]["LastName"]
 

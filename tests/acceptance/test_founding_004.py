@@ -1,6 +1,6 @@
 """Steps 004-09 to 004-14, 004-16 to 004-18 and 004-22 to 004-29: loads as Treasure Data's command line makes them.
 
-The document loads Intercom's users; here a table of a PostgreSQL database is the source, as Intercom has no connector yet.
+The document loads Intercom's users; here a table of a PostgreSQL database is the source: Intercom has no connector yet.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def column(rows: list[dict[str, Any]], name: str) -> list[Any]:
     return sorted(row[name] for row in rows)
 
 
-# -- where rows go, and how ----------------------------------------------------------------------------------------------
+# -- where rows go, and how ------------------------------------------------------------------------------------------
 
 
 def test_004_09_rows_go_to_a_new_table_of_a_new_database_or_to_one_that_is_there(issued: Issued) -> None:
@@ -143,14 +143,14 @@ def test_004_13_time_is_the_named_column_else_the_first_that_can_be_else_the_loa
 
 def test_004_13_a_time_column_of_text_is_refused(loads: Loads) -> None:
     text = loads.refused("issue", loads.file(), *PLACE, "--time-column", "email", "--auto-create-table")
-    assert "email" in text and "long or timestamp" in text
+    assert "column email is a string" in text and "a long or a timestamp" in text
 
 
 def test_004_14_the_storage_has_its_own_time_zone(issued: Issued) -> None:
     assert column(issued.replaced, "time") == [BEGIN + n * HOUR - TOKYO for n in range(1, 6)]
 
 
-# -- preview and issue ---------------------------------------------------------------------------------------------------
+# -- preview and issue -----------------------------------------------------------------------------------------------
 
 
 def test_004_22_a_preview_has_heads_of_name_and_type(loads: Loads) -> None:
@@ -166,7 +166,7 @@ def test_004_22_a_file_is_previewed_too(loads: Loads) -> None:
     seed.write_text(f"in:\n  type: file\n  path_prefix: {loads.home.folder}/users_\nout:\n  mode: append\n")
     loads("guess", str(seed), "-o", str(loads.home.folder / "guessed.yml"))
     (row,) = loads("preview", str(loads.home.folder / "guessed.yml"), "--json").json
-    assert list(row) == ["id:long", "email:string", "at:timestamp"] and row["email:string"] == "x@example.org"
+    assert list(row)[:3] == ["id:long", "email:string", "at:timestamp"] and row["email:string"] == "x@example.org"
 
 
 def test_004_23_an_issue_loads_into_the_named_table_by_the_named_time(issued: Issued, loads: Loads) -> None:
@@ -180,10 +180,15 @@ def test_004_24_a_table_that_is_not_there_is_refused_or_made(issued: Issued) -> 
     assert len(issued.new) == 5
 
 
-# -- schedules -----------------------------------------------------------------------------------------------------------
+# -- schedules -------------------------------------------------------------------------------------------------------
 
 
 Create = Callable[..., Said]
+
+
+def place(loads: Loads) -> tuple[str, ...]:
+    """What follows a schedule's name and times."""
+    return (DATABASE, "scheduled", loads.file(), "--auto-create-table")
 
 
 @pytest.fixture
@@ -192,7 +197,7 @@ def create(loads: Loads, request: pytest.FixtureRequest) -> Iterator[Create]:
     made: list[str] = []
 
     def schedule(cron: str, *options: str, name: str = "daily_import") -> Said:
-        said = loads("create", name, cron, DATABASE, "scheduled", loads.file(), *options, "--auto-create-table")
+        said = loads("create", name, cron, *place(loads), *options)
         made.append(name)
         return said
 
@@ -206,7 +211,7 @@ def test_004_16_a_schedule_is_a_word_or_cron(create: Create, loads: Loads) -> No
         assert f"Cron     : {cron}" in create(cron, name=f"import_{at}").out
     listed = {one["name"]: one["cron"] for one in loads("list", "--json").json}
     assert listed == {"import_0": "@hourly", "import_1": "@daily", "import_2": "@monthly", "import_3": "10 0 * * *"}
-    assert "is no schedule" in loads.refused("create", "x", "often", DATABASE, "scheduled", loads.file())
+    assert "is no schedule" in loads.refused("create", "x", "often", *place(loads))
 
 
 def test_004_17_a_schedule_may_be_delayed(create: Create) -> None:
@@ -223,7 +228,7 @@ def test_004_25_a_schedule_is_created_in_utc_or_an_iana_zone(create: Create, loa
     assert "Timezone : UTC" in create("10 0 * * *").out
     assert "America/Los_Angeles" in create("10 0 * * *", "-t", "America/Los_Angeles", name="west").out
     for zone in ("PST", "CST"):
-        said = loads.refused("create", "x", "@daily", DATABASE, "scheduled", loads.file(), "-t", zone)
+        said = loads.refused("create", "x", "@daily", *place(loads), "-t", zone)
         assert f"'{zone}' is no IANA time zone" in said and "Asia/Tokyo" in said
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -60,11 +60,26 @@ def shop() -> Iterator[Shop]:
         yield shop
 
 
+Open = Callable[..., Reader]
+
+
 @pytest.fixture
-def reader(shop: Shop, tmp_path: Path) -> Iterator[Reader]:
-    reader = Reader(shop, tmp_path)
-    yield reader
-    reader.source.close()
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Makes readers of a shop, which are closed after the test."""
+    readers: list[Reader] = []
+
+    def make(shop: Shop, way: str = "full", **settings: Any) -> Reader:
+        readers.append(Reader(shop, tmp_path / str(len(readers)), way, **settings))
+        return readers[-1]
+
+    yield make
+    for one in readers:
+        one.source.close()
+
+
+@pytest.fixture
+def reader(shop: Shop, opened: Open) -> Reader:
+    return opened(shop)
 
 
 def faults(shop: Shop, **plan: Any) -> None:
@@ -76,10 +91,9 @@ def faults(shop: Shop, **plan: Any) -> None:
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
-def test_every_row_of_every_stream_is_the_shops(standing: Shop, tmp_path: Path, resource: Resource) -> None:
-    reader = Reader(standing, tmp_path)
+def test_every_row_of_every_stream_is_the_shops(standing: Shop, opened: Open, resource: Resource) -> None:
+    reader = opened(standing)
     found = reader.read(resource.name)
-    reader.source.close()
     assert (found.rejected, found.schemas) == ([], [])
     numbers = standing.http.get(f"{standing.url}/_sandbox/records").json()
     if KEPT.get(resource.name, resource.name) in numbers:
@@ -90,12 +104,11 @@ def test_every_row_of_every_stream_is_the_shops(standing: Shop, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("resource", [r for r in RESOURCES if r.cursor_field], ids=lambda resource: resource.name)
-def test_every_stream_with_a_cursor_is_followed(standing: Shop, tmp_path: Path, resource: Resource) -> None:
-    reader = Reader(standing, tmp_path)
+def test_every_stream_with_a_cursor_is_followed(standing: Shop, opened: Open, resource: Resource) -> None:
+    reader = opened(standing)
     first, whole = reader.follow(resource.name), reader.read(resource.name)
     assert_same(whole.rows, first.rows)
     again = reader.follow(resource.name, first.position)
-    reader.source.close()
     assert again.rows == []
 
 
@@ -137,13 +150,12 @@ def test_trap_2_a_list_of_v2_that_is_empty_or_at_its_end_is_204(shop: Shop, read
     assert shop.ask("GET", "/v2/orders", page=2, limit=250).status_code == 204
 
 
-def test_trap_3_dates_of_both_apis_become_moments(standing: Shop, tmp_path: Path) -> None:
-    reader = Reader(standing, tmp_path)
+def test_trap_3_dates_of_both_apis_become_moments(standing: Shop, opened: Open) -> None:
+    reader = opened(standing)
     for name in ("orders", "customers"):
         raw = standing.get("/v2/orders" if name == "orders" else "/v3/customers", limit=1)[0]["date_created"]
         assert ("," in raw) == (name == "orders")
         assert all(row["date_created"].tzinfo is not None for row in reader.read(name).rows)
-    reader.source.close()
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
@@ -186,13 +198,12 @@ def _small_pages(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(reader.source), "resources", lambda _: tuple(map(small, RESOURCES)))
 
 
-def test_trap_4_customers_of_one_second_are_more_than_a_page(standing: Shop, tmp_path: Path) -> None:
-    reader = Reader(standing, tmp_path)
+def test_trap_4_customers_of_one_second_are_more_than_a_page(standing: Shop, opened: Open) -> None:
+    reader = opened(standing)
     found = reader.follow("customers")
     times = [row["date_modified"] for row in found.rows]
     assert max(times.count(at) for at in set(times)) > 200
     assert sorted(found.ids()) == sorted(row["id"] for row in kept(standing, "customers"))
-    reader.source.close()
 
 
 def test_trap_5_the_filter_includes_its_value_and_known_rows_are_left_out(shop: Shop, reader: Reader) -> None:
@@ -233,13 +244,12 @@ def test_trap_6_records_that_are_gone_are_missing_among_the_keys(shop: Shop, rea
     assert not {row["id"] for row in kept(shop, name)} & set(gone)
 
 
-def test_trap_6_the_keys_of_products_are_asked_for_without_the_rest(standing: Shop, tmp_path: Path) -> None:
-    reader = Reader(standing, tmp_path)
+def test_trap_6_the_keys_of_products_are_asked_for_without_the_rest(standing: Shop, opened: Open) -> None:
+    reader = opened(standing)
     reader.read("products")
     whole = reader.source.http.bytes_received
     reader.read("products", chosen=("id",))
     assert reader.source.http.bytes_received - whole < whole / 10
-    reader.source.close()
 
 
 def test_trap_7_plain_http_ends_in_one_sentence(shop: Shop, reader: Reader) -> None:
@@ -263,7 +273,7 @@ def test_trap_8_amounts_are_exact_and_nothing_is_not_zero(shop: Shop, reader: Re
     assert [str(schema.field("total_inc_tax").type) for schema in found.schemas] == ["decimal128(22, 6)"]
 
 
-def test_trap_9_a_page_with_fewer_rows_than_asked_for_is_not_the_last(tmp_path: Path) -> None:
+def test_trap_9_a_page_with_fewer_rows_than_asked_for_is_not_the_last(opened: Open) -> None:
     """A service that gives ten rows whatever the limit, as `include` is said to bring about."""
     rows = [{"id": n} for n in range(1, 36)]
 
@@ -279,10 +289,9 @@ def test_trap_9_a_page_with_fewer_rows_than_asked_for_is_not_the_last(tmp_path: 
     routes = [Route("/stores/s/{path:path}", few)]
     with serving(Starlette(routes=routes)) as url:
         shop = Shop(url, {"full": {"base_url": url, "store_id": "s", "access_token": "t"}})
-        reader = Reader(shop, tmp_path)
+        reader = opened(shop)
         for name in ("variants", "products", "categories", "brands", "orders", "coupons", "banners"):
             assert sorted(reader.read(name).ids()) == list(range(1, 36)), name
-        reader.source.close()
         shop.http.close()
 
 
@@ -313,10 +322,10 @@ def test_a_small_quota_that_others_use_too_is_kept(shop: Shop, reader: Reader) -
     assert answers.get("429", 0) <= 12, answers  # others used up what was left, between two answers
 
 
-def test_two_runs_share_the_quota_of_one_store(shop: Shop, tmp_path: Path) -> None:
+def test_two_runs_share_the_quota_of_one_store(shop: Shop, opened: Open) -> None:
     shop.set(quota=20, window_ms=300)
     accounts = Accounts()
-    readers = [Reader(shop, tmp_path / str(n), accounts=accounts) for n in range(2)]
+    readers = [opened(shop, accounts=accounts) for _ in range(2)]
     found: list[Found] = []
     threads = [threading.Thread(target=lambda r=r: found.append(r.read("order_coupons"))) for r in readers]
     for thread in threads:
@@ -325,8 +334,6 @@ def test_two_runs_share_the_quota_of_one_store(shop: Shop, tmp_path: Path) -> No
         thread.join()
     for one in found:
         assert_same(kept(shop, "order_coupons"), one.rows)
-    for reader in readers:
-        reader.source.close()
 
 
 def test_a_429_without_headers_is_waited_out(shop: Shop, reader: Reader) -> None:
@@ -334,8 +341,8 @@ def test_a_429_without_headers_is_waited_out(shop: Shop, reader: Reader) -> None
     assert len(reader.read("brands").rows) > 0
 
 
-def test_what_a_token_may_not_read_is_named(standing: Shop, tmp_path: Path) -> None:
-    reader = Reader(standing, tmp_path, "orders_only")
+def test_what_a_token_may_not_read_is_named(standing: Shop, opened: Open) -> None:
+    reader = opened(standing, "orders_only")
     streams = list(reader.source.discover())
     names = {stream.name for stream in streams}
     assert {"orders", "order_products", "transactions", "refunds", "webhooks"} <= names
@@ -351,15 +358,13 @@ def test_what_a_token_may_not_read_is_named(standing: Shop, tmp_path: Path) -> N
     with pytest.raises(AuthError, match=r"GET /v3/customers at .*: 403 Forbidden") as caught:
         reader.read("customers")
     assert caught.value.hint == "Give these credentials the permission Customers, or leave customers out."
-    reader.source.close()
 
 
-def test_a_wrong_token_or_store_is_an_error_without_the_token(standing: Shop, tmp_path: Path) -> None:
+def test_a_wrong_token_or_store_is_an_error_without_the_token(standing: Shop, opened: Open) -> None:
     for settings in ({"access_token": "wrong-token-1"}, {"store_id": "elsewhere"}):
-        reader = Reader(standing, tmp_path, **settings)
+        reader = opened(standing, **settings)
         with pytest.raises(AuthError, match="401 Unauthorized") as caught:
             reader.source.check()
-        reader.source.close()
         assert "wrong-token-1" not in f"{caught.value} {caught.value.hint}"
     assert "wrong-token-1" not in repr(BigCommerceConfig(store_id="s", access_token="wrong-token-1"))
 

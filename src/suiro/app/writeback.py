@@ -128,8 +128,11 @@ def undo(run_id: str, metadata: Metadata, *, delete_inserted: bool = False) -> S
     return _begin(run.job, tasks, UNDO, metadata, notes=[f"Undoes run {run_id}."])
 
 
-def rejected(what: str, metadata: Metadata, *, limit: int = _LISTED) -> list[dict[str, Any]]:
-    """Rows of a job that are kept aside, or those of one run: by task the reasons, and up to `limit` rows."""
+def rejected(what: str, metadata: Metadata, *, limit: int = _LISTED, values: bool = False) -> list[dict[str, Any]]:
+    """Rows of a job that are kept aside, or those of one run: by task the reasons, and up to `limit` rows.
+
+    `values`: what each row holds, too.
+    """
     of_job = _is_job(what, metadata)
     if of_job:
         job = metadata.jobs.get(what)
@@ -139,12 +142,14 @@ def rejected(what: str, metadata: Metadata, *, limit: int = _LISTED) -> list[dic
             (task.task, task.settings["ledger"]) for task in metadata.runs.task_runs(what) if "ledger" in task.settings
         ]
     found = []
-    for name, where in named:
+    for task, where in named:
         with ledgers().reading(where) as ledger:
             scope, run = (_newest_scope(ledger) if ledger else None), (None if of_job else what)
             rows = [] if ledger is None else ledger.known.rejected(scope, run, limit)
             reasons = [] if ledger is None else ledger.known.reasons(scope, run)
-        found.append({"task": name, "reasons": reasons, "rows": rows})
+        hidden = set() if values else {"row"}
+        rows = [{name: value for name, value in row.items() if name not in hidden} for row in rows]
+        found.append({"task": task, "reasons": reasons, "rows": rows})
     return found
 
 

@@ -18,7 +18,7 @@ from suiro.engine.context import RunContext
 from suiro.engine.writeback.carrying import Asked, write_back
 from suiro.engine.writeback.ledger import Ledger
 from suiro.engine.writeback.task import Sides, WriteBack
-from suiro.model.errors import SuiroError
+from suiro.model.errors import ConfigError, SuiroError
 from suiro.model.run import Failure, Progress, Status, TaskRun
 
 
@@ -31,6 +31,9 @@ def carry_write_back(
     """
     name, said = document.stream or spec["name"], spec["writeback"]
     try:
+        for how in ("resync", "backfill"):
+            if spec.get(how):
+                raise ConfigError(f"--{how} has no place in a write-back", hint="See: suiro position reset JOB TASK.")
         source, destination = connection_of(spec["source"]), connection_of(spec["destination"])
         work = ready_work(document, int(spec.get("generation") or 0), source, context)
         work = replace(work, resend=bool(spec.get("retry")))
@@ -46,6 +49,8 @@ def carry_write_back(
             return ledgers().held(said["ledger"], said["run"])
 
         done, more = write_back(work, sides_of(source, destination, context), ledger, context, asked, told)
+        if more:  # values stay in the ledger
+            more["fields"] = {field: {"rows": change["rows"]} for field, change in more["fields"].items()}
         return {**task_as_json(done), "writeback": more}
     except SuiroError as error:  # before the engine took over: nothing was touched
         failure = Failure(code=error.code, message=error.message, hint=error.hint)

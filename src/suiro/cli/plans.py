@@ -86,7 +86,8 @@ def print_rejected(found: Mapping[str, Any]) -> None:
     _print_reasons(found["reasons"])
     for row in found["rows"]:
         said = row["message"] or row["code"] or row["kind"]
-        print(f"{row['key'] or 'NULL'}\t{row['code'] or row['kind']}\t{said}")
+        values = f"\t{row['row']}" if row.get("row") else ""
+        print(f"{row['key'] or 'NULL'}\t{row['code'] or row['kind']}\t{said}{values}")
 
 
 def _print_reasons(reasons: list[Mapping[str, Any]]) -> None:

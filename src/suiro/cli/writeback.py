@@ -97,6 +97,9 @@ def undo(
 def rejected(
     what: Annotated[str, typer.Argument(metavar="JOB|RUN", help="A job's name, or a run's id.")],
     again: Annotated[bool, typer.Option("--resend", help="Send them again, as they are now.")] = False,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="Show values, too, which may be personal.")
+    ] = False,
     number: Annotated[int, typer.Option("-n", min=1, max=1_000_000, help="How many rows are listed.")] = 100,
     json: Json = False,
 ) -> None:
@@ -105,7 +108,7 @@ def rejected(
     if again:
         _carry(writing.resend(what, known).id, known, json)
         return
-    found = writing.rejected(what, known, limit=number)
+    found = writing.rejected(what, known, limit=number, values=show_values)
     if json:
         print_json({"tasks": found})
         return

@@ -80,7 +80,7 @@ class MemoryOrg:
             if field.external_id or field.unique:
                 at = f"json_extract(held, '$.{field.name}')"
                 key = at if field.case_sensitive else f"lower({at})"
-                self._db.execute(f'CREATE INDEX IF NOT EXISTS "by {name} {field.name}" ON record (object, {key})')
+                self._db.execute(f'CREATE INDEX IF NOT EXISTS "by {name} {field.name}" ON record ({key})')
 
     def put(self, object_: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """Make records behind everybody's back; their ids."""
@@ -153,7 +153,7 @@ class MemoryOrg:
             folds = not facts.fields[by].case_sensitive
             where = f"lower({at})" if folds else at
             wanted = [key.lower() if folds else key for key in keys]
-        asked = f"SELECT id, held FROM record WHERE object = ? AND {where} IN (SELECT value FROM json_each(?))"
+        asked = f"SELECT id, held FROM record WHERE +object = ? AND {where} IN (SELECT value FROM json_each(?))"
         found = self._db.execute(asked, (object_, json.dumps(wanted))).fetchall()
         return [{**json.loads(text), facts.record_id: id_} for id_, text in found]
 

@@ -16,7 +16,7 @@ from salesforce_writes import BY_JOBS, FIELDS, Writer, outcomes
 from suiro.connectors.salesforce.describe import Descriptions, SObject
 from suiro.connectors.salesforce.facts import described_for_writing
 from suiro.connectors.salesforce.ids import long_id
-from suiro.model.errors import ConfigError
+from suiro.model.errors import ConfigError, TransientError
 from suiro.model.writeback import Action, Outcome
 
 DONE, REFUSED = Outcome.DONE, Outcome.REFUSED
@@ -290,6 +290,28 @@ def test_deleting_what_is_gone_already_is_done(org: Org, made: str, writer: Writ
     assert outcomes(writer.apply(Action.DELETE, made, rows.slice(0, 1), options=way)) == [DONE]
     assert outcomes(writer.apply(Action.DELETE, made, rows, options=way)) == [DONE, DONE]
     assert column(org, made, "Name") == ["n2"]
+
+
+@WAYS
+def test_a_delete_never_reaches_a_record_of_another_object(
+    org: Org, made: str, writer: Writer, way: dict[str, Any]
+) -> None:
+    lead = org.records("Lead")[0]["Id"]
+    answers = writer.apply(Action.DELETE, made, writer.rows(made, Id=[lead, ids(org, made)[0]]), options=way)
+    assert outcomes(answers) == [REFUSED, DONE]
+    assert "another object" in str(answers[0].message)
+    assert lead in ids(org, "Lead")
+
+
+def test_an_upsert_whose_answer_is_lost_is_not_sent_again_by_itself_for_what_it_made_is_not_known(
+    org: Org, made: str, writer: Writer
+) -> None:
+    org.control("PUT", "faults", {"rate": 1.0, "kinds": ["lost"], "at_most": 1, "methods": ["PATCH"]})
+    rows = writer.rows(made, Ext__c=["e1", "new"], Name=["changed", "made"])
+    with pytest.raises(TransientError):
+        writer.apply(Action.UPSERT, made, rows, by="Ext__c")
+    assert outcomes(writer.apply(Action.UPSERT, made, rows, by="Ext__c")) == [DONE, DONE]
+    assert column(org, made, "Name") == ["n0", "changed", "n2", "made"]
 
 
 @WAYS

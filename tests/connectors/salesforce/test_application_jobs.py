@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from salesforce_org import Org
-from salesforce_writes import BY_JOBS, FIELDS, Notes, Writer, outcomes
-from suiro.connectors.salesforce import ingest, journaled
+from salesforce_writes import BY_JOBS, FIELDS, Notes, Writer, outcomes, prefix
+from suiro.connectors.salesforce import application, ingest, journaled
+from suiro.connectors.salesforce.ids import long_id
 from suiro.model.errors import Cancelled, TransientError
 from suiro.model.schema import Json
 from suiro.model.writeback import Action, Order, Outcome, RowResult
@@ -280,22 +282,33 @@ def test_an_object_without_bulk_jobs_takes_changes_in_collections_and_no_inserts
     assert "bulk jobs only" in str(answers[0].message)
 
 
-def test_more_records_than_a_batch_takes_are_updated_in_several_jobs(org: Org, writer: Writer) -> None:
-    name = org.make("Many__c", FIELDS)
-    count = 52_000
-    org.put(name, ({"Id": f"a01{at:012d}AAA", "Name": f"n{at}"} for at in range(count)))
-    keys = [f"a01{at:012d}AAA" for at in range(count)]
+def test_more_records_than_a_batch_takes_are_updated_in_several_jobs(
+    org: Org, writer: Writer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "MOST", 2_500)
+    begins, count = prefix(org, name), 6_000
+    keys = [long_id(f"{begins}{at:012d}") for at in range(count)]
+    org.put(name, ({"Id": key, "Name": f"n{at}"} for at, key in enumerate(keys)))
     rows = writer.rows(name, Id=keys, Score__c=[Decimal(at) for at in range(count)])
     most = writer.application.most_rows(INSERT)
-    done = 0
+    org.forget_requests()
     for start in range(0, count, most):
-        done += sum(
-            one.outcome is DONE for one in writer.apply(Action.UPDATE, name, rows.slice(start, most), writer.journal())
-        )
-    assert done == count
-    assert {record["Id"]: record["Score__c"] for record in org.records(name)} == dict(
-        zip(keys, range(count), strict=True)
-    )
+        answers = writer.apply(Action.UPDATE, name, rows.slice(start, most), options=BY_JOBS)
+        assert set(outcomes(answers)) == {DONE}
+    assert org.requests()[f"PUT {JOB}/batches"] == 3
+    assert {one["Id"]: one["Score__c"] for one in org.records(name)} == dict(zip(keys, range(count), strict=True))
+
+
+@pytest.mark.parametrize(("counted", "left"), [(True, UNKNOWN), (False, UNPROCESSED)])
+def test_rows_in_none_of_the_results_are_unknown_unless_the_jobs_counts_prove_that_they_were_not_touched(
+    org: Org, writer: Writer, name: str, counted: bool, left: Outcome
+) -> None:
+    org.settings(unrecorded_rows=4, unrecorded_counted=counted)
+    answers = writer.apply(Action.INSERT, name, writer.rows(name, Name=[f"n{at}" for at in range(COUNT)]))
+    fates = Counter(outcomes(answers))
+    assert fates == {DONE: COUNT - 4, left: 4}
+    if left is UNPROCESSED:
+        assert len(org.records(name)) == COUNT - 4
 
 
 class Stopping(Notes):

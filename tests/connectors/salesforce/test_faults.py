@@ -10,6 +10,7 @@ import pytest
 from salesforce_org import Org, carried, digest, follow, select
 
 KINDS = ["429", "500", "503", "drop", "lost", "slow", "expired_token", "duplicate_page"]
+RESULTS = "/services/data/v{version}/jobs/query/{id}/results"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -26,6 +27,18 @@ def test_with_five_percent_of_faults_every_row_arrives_once(org: Org, api: str, 
     columns = [name for name in selection.columns if name in stored[0]]
     assert digest(rows, columns) == digest(stored, columns)
     assert sum(org.control("GET", "requests")["faults"].values()), "no fault happened"
+
+
+def test_a_page_that_breaks_off_is_gone_on_with_where_it_broke(org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suiro.connectors.salesforce.bulk.BLOCK", 1 << 14)
+    source = org.source(api="bulk")
+    selection, stored = select(source, "Lead"), org.records("Lead")
+    org.forget_requests()
+    for seed in range(6):  # each breaks it off in other places
+        org.control("PUT", "faults", {"next": ["drop", "drop"], "routes": [RESULTS], "seed": seed})
+        rows, _ = carried(source, selection)
+        assert digest(rows, ["Id", "Name", "Email"]) == digest(stored, ["Id", "Name", "Email"])
+    assert org.requests()[f"GET {RESULTS}"] > 10
 
 
 def test_with_a_fault_in_every_fourth_request_an_incremental_read_appends_every_row_once(org: Org) -> None:

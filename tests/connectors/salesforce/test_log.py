@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from salesforce_org import STAMPED, Org, changes, select
+from suiro.connectors.salesforce.deletes import marked
 from suiro.model.change import Checkpoint, Rows
 from suiro.model.errors import ConfigError, DataError, ResyncRequired
 from suiro.model.schema import Position, ReadMode
@@ -115,6 +117,14 @@ def test_a_delete_is_no_row_but_its_id(org: Org, events: str) -> None:
     assert {name: value for name, value in gone.items() if name[0] != "_"} == {
         "Id": record(3, 0)["Id"], "Name": None, "IsDeleted": None, "SystemModstamp": None,
     }  # fmt: skip
+
+
+def test_marks_sort_as_the_moments_do() -> None:
+    moments = [datetime(1969, 12, 31, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC), NOW, NOW + timedelta(seconds=1)]
+    rows = pa.record_batch({"Id": ["a", "b", "c", "d"]})
+    data = marked(rows, pa.repeat("u", 4), pa.array(moments, pa.timestamp("us", "UTC")))
+    marks = data.column("_seq").to_pylist()
+    assert marks == sorted(marks) and len(set(marks)) == 4
 
 
 def test_a_row_that_came_back_is_there_again(org: Org, events: str) -> None:

@@ -179,6 +179,8 @@ def _lanes(order: Order, found: Described, written: Written, *, jobs: bool) -> _
     if by is not None:
         fold = is_text(found.types.field(by).type) and not found.facts.fields[by].case_sensitive
         answers |= _badly_keyed(by, written.column(by).texts.to_pylist(), fold=fold)
+    if order.action is Action.DELETE:
+        answers |= _of_others(written.column(ID).texts.to_pylist(), found)
     jobs = jobs or order.action is Action.INSERT
     apart: list[int] = []
     for row, (why, field) in written.not_for_jobs().items() if jobs else ():
@@ -205,6 +207,14 @@ def _badly_keyed(by: str, keys: Sequence[Any], *, fold: bool) -> dict[int, RowRe
             why = f"{len(alike)} rows of one batch have this {by}, so none of them is sent"
             answers |= {row: _refused(row, why, by, "DUPLICATE_KEY") for row in alike}
     return answers
+
+
+def _of_others(ids: Sequence[str | None], found: Described) -> dict[int, RowResult]:
+    """Rows with ids of another object: a delete in a collection doesn't say which object is meant."""
+    prefix, name = found.object.said.get("keyPrefix"), found.object.name
+    why = f"an id of another object: those of {name} begin with {prefix}"
+    strange = [row for row, id_ in enumerate(ids) if prefix and id_ is not None and not id_.startswith(prefix)]
+    return {row: _refused(row, why, ID) for row in strange}
 
 
 def _refused(row: int, why: str, field: str | None, code: str = "NOT_SENT") -> RowResult:

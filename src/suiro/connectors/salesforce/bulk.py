@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from suiro.connectors.salesforce.ahead import Ahead
-from suiro.connectors.salesforce.decode import Cutter
+from suiro.connectors.salesforce.decode import BLOCK, Cutter
 from suiro.connectors.salesforce.org import Org
 from suiro.connectors.salesforce.soql import Query
 from suiro.model.errors import ConfigError, ConnectionLost, SuiroError, TransientError
@@ -134,7 +134,7 @@ class Job:
             following = head.headers.get("sforce-locator") or LAST
             if following == locator:
                 raise ConnectionLost(f"a page of the bulk job {self.id} came in another's place")
-            cutter, at = Cutter(), 0
+            cutter, at = Cutter(BLOCK), 0
             for rows in self._blocks(streamed.chunks(), cutter):
                 at += len(rows)
                 if at > passed:

@@ -173,19 +173,21 @@ def _notes(account: Account) -> list[str]:
         )
     said += [str(warning) for warning in plan.told.get("warnings", ())]
     sentences = {
-        "no_record": "{n:,} rows have no record; nothing was created for them.",
-        "held": "{n:,} rows were refused before as they are, and were not sent again (--resend does).",
-        "unknown": "{n:,} rows are of unknown fate, and were not sent again (--resend does).",
-        "left": "{n:,} records that were made stay; --delete-inserted takes them away.",
-        "not_restored": "{n:,} records that were deleted can't be brought back; the application may still hold them.",
+        "no_record": "Rows without a record, for which nothing was created: {n:,}.",
+        "held": "Rows that the application refused before, as they are, and that were not sent again: {n:,}.",
+        "unknown": "Rows of unknown fate, which were not sent again: {n:,}.",
+        "left": "Records that were made and stay: {n:,}; --delete-inserted takes them away.",
+        "not_restored": "Records that were deleted and can't be brought back: {n:,}.",
     }
     said += [text.format(n=planned[kind]) for kind, text in sentences.items() if planned.get(kind)]
     later = {
-        "conflict": "{n:,} records were changed by somebody since the plan, and left alone.",
-        "unprocessed": "{n:,} rows were not looked at by the application; the next run sends them.",
-        "unread": "{n:,} rows could not be read back: the application gave no record's id.",
+        "conflict": "Records that somebody changed since the plan, and that were left alone: {n:,}.",
+        "unprocessed": "Rows that the application didn't look at, which the next run sends: {n:,}.",
+        "unread": "Rows that could not be read back, for the application gave no record's id: {n:,}.",
     }
     said += [text.format(n=account.both(kind)) for kind, text in later.items() if account.both(kind)]
     if plan.aim is Aim.UNDO and planned.get("conflict"):
-        said.append(f"{planned['conflict']:,} records were changed by somebody since; those fields stay as they are.")
+        said.append(f"Records that somebody changed since, with fields that stay: {planned['conflict']:,}.")
+    if plan.aim is Aim.UNDO and account.done.get("updated"):
+        said.append("The warehouse holds what it held: the next run of the job writes it again.")
     return said

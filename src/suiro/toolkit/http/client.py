@@ -29,6 +29,7 @@ from suiro.toolkit.http.recording import Recorder, without_secrets
 from suiro.toolkit.http.sending import How, Sending, sending
 
 ANY: Final = Rate(requests=2**31 - 1, seconds=60.0)  #: no limit but those that the service tells
+_ENDING: Final = 5.0  #: seconds for requests under way to end when the client is closed
 LONG: Final = 20.0  #: seconds of waiting that are worth a line in the log
 TIMEOUT: Final = httpx2.Timeout(connect=15.0, read=120.0, write=120.0, pool=None)
 
@@ -111,6 +112,7 @@ class HttpClient:
         self._take_back = context.on_cancel(self._break_off)
         self._recorder = Recorder.of_environment(context.run)
         self._lock, self._closed = threading.Lock(), threading.Event()
+        self._idle, self._under_way = threading.Condition(), 0
         self.requests = 0  #: that were sent, those that were sent again among them
         self.bytes_sent = 0
         self.bytes_received = 0  #: of bodies, as they came over the wire
@@ -172,9 +174,12 @@ class HttpClient:
         return meaning.error(told, hint=meaning.hint)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections. Requests under way in other threads end in Cancelled."""
         self._closed.set()
         self._take_back()
+        self._break_off()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._under_way, timeout=_ENDING)
         self._http.close()
         self._recorder.close()
 
@@ -187,6 +192,16 @@ class HttpClient:
     # --- one request, until it is answered ---
 
     def _answered(self, wanted: Sending, *, whole: bool) -> tuple[Sending, httpx2.Response, Answer]:
+        with self._idle:
+            self._under_way += 1
+        try:
+            return self._until_answered(wanted, whole=whole)
+        finally:
+            with self._idle:
+                self._under_way -= 1
+                self._idle.notify_all()
+
+    def _until_answered(self, wanted: Sending, *, whole: bool) -> tuple[Sending, httpx2.Response, Answer]:
         trouble, renewed = Trouble(wanted.patience or self._patience), False
         while True:
             self._take_turn(wanted)
@@ -263,7 +278,7 @@ class HttpClient:
                 self.context.log.info("%s has to wait %.0f s for the service's quota", wanted.what, seconds)
                 told = True
             self._wait(seconds)
-        self.context.check_cancelled()
+        self._check()
 
     def _learn(self, answer: Answer) -> None:
         known = self.answers.left(answer.headers)
@@ -272,7 +287,7 @@ class HttpClient:
 
     def _after_fault(self, wanted: Sending, error: Exception, trouble: Trouble) -> None:
         """Wait before it is sent again, or raise what became of it."""
-        self.context.check_cancelled()
+        self._check()
         _raise_hopeless(wanted, error)
         again = wanted.body.again and (wanted.repeatable or isinstance(error, _NOT_SENT))
         delay = trouble.delay() if again else None
@@ -308,8 +323,13 @@ class HttpClient:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.context.wait(min(left, 1.0))
-            if self._closed.is_set():
-                raise Cancelled("the client was closed while a request was waiting")
+            self._check()
+
+    def _check(self) -> None:
+        """Raise Cancelled if the user stopped the run, or the client is closed."""
+        self.context.check_cancelled()
+        if self._closed.is_set():
+            raise Cancelled("the client was closed while a request was under way")
 
     # --- cancel ---
 

@@ -340,6 +340,17 @@ def test_what_is_given_fills_its_column() -> None:
     assert JsonRecords(schema).page(b'[{"id": "1"}]', {"order_id": 5}).batch.to_pylist() == [{"order_id": 5, "id": 1}]
 
 
+def test_what_is_given_is_no_new_member_of_an_open_stream() -> None:
+    schema = pa.schema([("order_id", pa.int64()), ("id", pa.int64())])
+    records = JsonRecords(schema, open_=True)
+    page = records._at_once(b'[{"id": 1, "order_id": "5"}]', {"order_id": 5})
+    assert page is not None
+    assert page.batch.to_pylist() == [{"order_id": 5, "id": 1}]
+    assert records.page(b'[{"id": 1, "order_id": 5, "more": [{}]}]', {"order_id": 5}).batch.schema.names == [
+        *("order_id", "id", "more")
+    ]
+
+
 @pytest.mark.parametrize("body", ["{}", '{"data": 5}', "[]", "[1]", '{"other": []}'])
 def test_records_that_are_not_where_they_should_be_are_an_error(body: str) -> None:
     if body == '{"data": 5}':
