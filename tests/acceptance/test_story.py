@@ -23,7 +23,7 @@ COMMANDS = (
     "run shop_to_warehouse",
     "run score_leads",
     "writeback plan scores_to_crm",
-    "writeback apply scores_to_crm",
+    "writeback apply",
     "writeback undo",
 )
 LEADS, CUSTOMERS = 60, 40
@@ -56,7 +56,11 @@ def told(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
     """Told twice at once: as data on the embedded warehouse, in prose on PostgreSQL."""
     url, kept = postgres.create_database(), tmp_path_factory.mktemp("demo") / "kept"
     telling = [demo("--json", "--folder", str(kept)), demo("--postgres", url)]
-    said = [process.communicate(timeout=170) for process in telling]
+    try:
+        said = [process.communicate(timeout=280) for process in telling]
+    finally:
+        for process in telling:
+            process.kill()
     for process, (_, errors) in zip(telling, said, strict=True):
         assert (process.returncode, errors) == (0, ""), errors
     yield Told(data=json.loads(said[0][0]), kept=kept, prose=said[1][0], url=url)

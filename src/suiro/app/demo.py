@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -100,8 +101,8 @@ class Demonstration:
             self._suiro("run", "shop_to_warehouse")
             story.before = self._leads("The leads in Salesforce, not one of them scored:")
             self._suiro("run", "score_leads")
-            self._suiro("writeback", "plan", "scores_to_crm")
-            self._suiro("writeback", "apply", "scores_to_crm")
+            planned = self._suiro("writeback", "plan", "scores_to_crm")
+            self._suiro("writeback", "apply", _plan_in(planned))
             story.after = self._leads("The leads in Salesforce after the write-back:", changed=story.before)
             if not story.scored:
                 raise InternalError("the write-back changed no lead")
@@ -142,11 +143,12 @@ class Demonstration:
             [sys.executable, "-m", "suiro.cli.main", *arguments, *(["--json"] if as_json else [])],
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if as_json else subprocess.STDOUT,
             text=True,
             check=False,
         )
-        said = (done.stdout + done.stderr).strip()
+        said = (done.stdout + (done.stderr or "")).strip()
         if not (quiet or as_json):
             self._tell(said)
         good = as_json and done.returncode == 0
@@ -220,6 +222,14 @@ def _settings(uri: str) -> dict[str, Any]:
     given = found.config.model_dump(exclude_defaults=True)
     plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in given.items()}
     return {"type": found.connector.name, **plain}
+
+
+def _plan_in(said: Any) -> str:
+    """The plan's id in what the command told, as prose or as data."""
+    found = re.search(r"plan-[0-9a-zA-Z-]+", str(said))
+    if found is None:
+        raise InternalError("the plan has no id")
+    return found[0]
 
 
 def _short(argument: str) -> str:

@@ -140,7 +140,8 @@ class _Undoing:
 
     def _updated(self, was: _Was, at: Sequence[int]) -> None:
         """Records that were there: each field that holds what was sent gets back what it held."""
-        if not at:
+        if not at or not was.fields:  # without fields nothing was changed
+            self._know(was.rows.take(pa.array(at, pa.int64())))
             return
         places = pa.array(at, pa.int64())
         rows, records = was.rows.take(places), was.answers.column("record").take(places)

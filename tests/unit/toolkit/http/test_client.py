@@ -545,3 +545,28 @@ def test_a_closed_client_wakes_who_waits(context: LocalContext) -> None:
         with pytest.raises(Cancelled, match="closed"):
             http.get("/x")
         assert time.monotonic() - began < 5
+
+
+def test_a_closed_client_ends_what_is_under_way_in_other_threads(context: LocalContext) -> None:
+    silent, ended = threading.Event(), list[BaseException]()
+
+    def ask(http: HttpClient) -> None:
+        try:
+            http.get("/x")
+        except Cancelled as error:
+            ended.append(error)
+
+    with raw(lambda _: silent.wait(20) and None) as server:
+        http = client(context, server.url)
+        threads = [threading.Thread(target=ask, args=(http,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while len(server.heard) < 3:
+            time.sleep(0.01)
+        began = time.monotonic()
+        http.close()
+        for thread in threads:
+            thread.join(5)
+        assert time.monotonic() - began < 4
+        assert len(ended) == 3
+        silent.set()
