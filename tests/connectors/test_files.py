@@ -464,7 +464,7 @@ def test_big_compressed_files_are_read_in_little_memory(folder: Folder) -> None:
             file.write(packed)
     script = """
 import sys, resource
-from tests.connectors.test_files import Folder, Read, Selection
+from connectors.test_files import Folder, Read, Selection
 from pathlib import Path
 folder = Folder(Path(sys.argv[1]) / "x"); folder.path = Path(sys.argv[1])
 (folder.path / "y.csv").write_text("a\\n1\\n"); folder.read("y")
@@ -477,7 +477,7 @@ print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 102
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder.path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "tests"), str(root / "src")])},
         capture_output=True,
         text=True,
         check=True,

@@ -218,7 +218,7 @@ def test_a_disk_that_is_read_only_or_full_is_one_sentence_and_leaves_no_table(
     script = """
 import os, sys, pyarrow as pa
 from pathlib import Path
-from tests.connectors.test_files_destination import load
+from connectors.test_files_destination import load
 from suiro.model.errors import SuiroError
 folder = Path(sys.argv[1])
 text = pa.array([os.urandom(100).hex() for _ in range(20_000)])
@@ -237,7 +237,7 @@ print(sorted(path.name for path in (folder / "small").glob("out/*") if path.name
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [*inside, sys.executable, "-c", script, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "tests"), str(root / "src")])},
         capture_output=True,
         text=True,
         check=True,

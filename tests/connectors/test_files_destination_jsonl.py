@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from tests.connectors.test_files_destination import FolderSuite
 
+from connectors.test_files_destination import FolderSuite
 from suiro.toolkit.files import documents, forms, scalars
 from suiro.toolkit.files.jsontext import documents_of
 

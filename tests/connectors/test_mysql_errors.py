@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pymysql
 import pytest
-from tests.connectors.test_mysql import config_of
 
+from connectors.test_mysql import config_of
 from mariadb import MariaDBServer, database_of
 from suiro.connectors.mysql.config import MysqlConfig
 from suiro.connectors.mysql.errors import translate

@@ -9,8 +9,8 @@ from typing import Any
 
 import pymysql
 import pytest
-from tests.connectors.test_mysql import config_of
 
+from connectors.test_mysql import config_of
 from copying import copied, copy
 from mariadb import MariaDBServer, database_of
 from suiro.app.runs import Copy, Copying

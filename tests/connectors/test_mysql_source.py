@@ -18,8 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.connectors.test_mysql import config_of
 
+from connectors.test_mysql import config_of
 from mariadb import MariaDBServer, database_of
 from suiro.connectors.mysql.session import connect
 from suiro.connectors.mysql.source import MysqlSource
@@ -175,7 +175,7 @@ import resource, sys
 from pathlib import Path
 from suiro.model.selection import Selection
 from suiro.testing.context import LocalContext
-from tests.connectors.test_mysql import config_of
+from connectors.test_mysql import config_of
 from suiro.connectors.mysql.source import MysqlSource
 source = MysqlSource(config_of(sys.argv[1]), LocalContext(run="r", workdir=Path(sys.argv[2])))
 stream = source.find("t")
@@ -200,7 +200,7 @@ def test_memory_does_not_grow_with_the_table(shop: Shop, tmp_path: Path) -> None
         text=True,
         check=True,
         cwd=Path(__file__).parents[2],
-        env={"PYTHONPATH": "tests:."},
+        env={"PYTHONPATH": "tests"},
     )
     rows, size, grown = map(int, done.stdout.split())
     assert rows == 250_000

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.connectors.test_mysql import config_of
 
+from connectors.test_mysql import config_of
 from mariadb import MariaDBServer, database_of
 from suiro.connectors.mysql import calendar
 from suiro.connectors.mysql.source import MysqlSource

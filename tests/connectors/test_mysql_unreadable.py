@@ -17,8 +17,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 from pymysql.constants import FIELD_TYPE
-from tests.connectors.test_mysql import config_of
 
+from connectors.test_mysql import config_of
 from copying import copied, copy
 from mariadb import MariaDBServer, database_of
 from suiro.app.tasks import masks_of, window_of

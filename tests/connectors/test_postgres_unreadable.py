@@ -13,8 +13,8 @@ import duckdb
 import psycopg
 import pyarrow as pa
 import pytest
-from tests.connectors.test_postgres import config_of
 
+from connectors.test_postgres import config_of
 from copying import copied, copy
 from suiro.app.tasks import window_of
 from suiro.connectors.postgres.source import PostgresSource

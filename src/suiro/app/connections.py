@@ -78,19 +78,21 @@ def _stored(name: str) -> Connection | None:
 def check(text: str) -> Checked:
     """Reach the system as a source, or as a destination if it is only that. Raises what stands in the way."""
     found = connection(text)
-    notes = found.config.notes() if isinstance(found.config, ServerConfig) else ()
+    notes: tuple[str, ...] = ()
     with LentContext("check") as context:
         if found.connector.source is not None:
             with closing(found.source(context)) as source:
                 source.check()
-                notes = (*notes, *source.remarks())
+                notes = tuple(source.remarks())
         elif found.connector.application is not None:
             with closing(found.application(context)) as application:
                 application.check()
         else:
             with closing(found.destination(context)) as destination:
                 destination.check()
-    return Checked(connection=found, notes=notes)
+    # A server's host key may be known only now, since it was reached.
+    told = found.config.notes() if isinstance(found.config, ServerConfig) else ()
+    return Checked(connection=found, notes=(*told, *notes))
 
 
 @contextmanager
