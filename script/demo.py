@@ -1,6 +1,6 @@
 """The demonstration: every flight that left New York in 2013, carried through files, a warehouse and a database.
 
-script/demo --flights runs it. Suiro is run as a user would run it, as a command; the figures printed are those of this run.
+script/demo --flights runs it. Suiro is run as a user would, as a command; the figures printed are those of this run.
 Exit codes: 0 all arrived, 1 something failed or a receipt is not equal, 69 the data can't be fetched.
 """
 
@@ -224,7 +224,9 @@ def as_json(demonstration: Demonstration, database: str, seconds: float, error: 
 def arguments() -> argparse.Namespace:
     """The options."""
     home = os.environ.get("SUIRO_DEMO_HOME") or str(Path.home() / ".cache" / "suiro-demo")
-    parser = argparse.ArgumentParser(prog="script/demo --flights", description="Carries all flights of 2013 through Suiro.")
+    parser = argparse.ArgumentParser(
+        prog="script/demo --flights", description="Carries all flights of 2013 through Suiro."
+    )
     parser.add_argument("--home", type=Path, default=Path(home), help="where the data is kept (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the warehouse, to ask it more")
     parser.add_argument("--no-postgres", dest="postgres", action="store_false", help="use SQLite in its place")
