@@ -223,3 +223,14 @@ def test_001_09_a_database_that_is_not_there_is_told(suiro: Shell, town: Town) -
     refused(suiro, text_of(**login(town, Database="no_such")), "no_such", code=2)
     with psycopg.connect(town.url) as session:
         assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_001_29_one_command_copies_by_the_log_and_a_preview_goes_over_all_parts(suiro: Shell, town: Town) -> None:
+    way = town.ways["salesforce"]["soap"]
+    user = {"User": way["username"], "Password": way["password"], "SecurityToken": way["security_token"]}
+    crm = salesforce(town, **user)
+    assert suiro("copy", crm, "warehouse", "--stream", "Lead", "--read", "log", "--key", "Id").code == 0
+    (count,) = suiro("sql", "warehouse", 'SELECT count(*) AS n FROM "Lead"', "--json").json
+    in_parts = salesforce(town, **user, part_rows=count["n"] // 3)
+    seen = suiro("preview", in_parts, "Lead", "-n", str(count["n"] - 1), "--json").json
+    assert len({row["Id"] for row in seen}) == count["n"] - 1

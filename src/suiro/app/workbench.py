@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -25,15 +25,22 @@ def preview(text: str, stream: str, rows: int) -> pa.Table:
     with LentContext("preview") as context, closing(connection(text).source(context)) as source:
         found = source.find(stream)
         selection = Selection(stream=found, columns=tuple(found.schema.names))
-        (read,) = source.plan([selection])
         taken: list[pa.RecordBatch] = []
-        with closing(source.read(read, None)) as changes:  # type: ignore[type-var]
-            for change in changes:
-                if isinstance(change, Rows):
-                    taken.append(change.data.slice(0, rows - sum(b.num_rows for b in taken)))
+        with closing(_batches(source, selection)) as batches:
+            for batch in batches:
+                taken.append(batch.slice(0, rows - sum(b.num_rows for b in taken)))
                 if sum(b.num_rows for b in taken) >= rows:
                     break
         return pa.Table.from_batches(taken, found.schema)
+
+
+def _batches(source: Source[Any], selection: Selection) -> Generator[pa.RecordBatch]:
+    """The rows of a selection, read after read."""
+    for read in source.plan([selection]):
+        with closing(source.read(read, None)) as changes:  # type: ignore[type-var]
+            for change in changes:
+                if isinstance(change, Rows):
+                    yield change.data
 
 
 @contextmanager
@@ -84,11 +91,8 @@ def _rows(source: Source[Any]) -> Iterator[pa.RecordBatch]:
     """All rows of a source's one stream, at least one batch."""
     (stream,) = source.discover()
     some = False
-    for read in source.plan([Selection(stream=stream, columns=tuple(stream.schema.names))]):
-        with closing(source.read(read, None)) as changes:  # type: ignore[type-var]
-            for change in changes:
-                if isinstance(change, Rows):
-                    some = True
-                    yield change.data
+    for batch in _batches(source, Selection(stream=stream, columns=tuple(stream.schema.names))):
+        some = True
+        yield batch
     if not some:
         yield pa.RecordBatch.from_pylist([], stream.schema)

@@ -40,7 +40,7 @@ def copy(
     exclude: options.Exclude = None,
     sql: options.Sql = None,
     table: options.TableName = None,
-    read: options.Read = "full",
+    read: options.Read = ReadMode.FULL,
     write: options.Write = None,
     key: options.Key = None,
     cursor: options.Cursor = None,
@@ -122,7 +122,7 @@ def _check(stream: list[str] | None, all_: bool, sql: list[str] | None, beside: 
 
 
 def _reading(
-    read: str,
+    read: ReadMode,
     cursor: str | None,
     look_back: str | None,
     start: str | None,
@@ -133,7 +133,7 @@ def _reading(
     """A task with what is said about reading."""
     return Task(
         stream="",
-        read=ReadMode(read),
+        read=read,
         cursor=cursor,
         look_back=window_of(look_back) if look_back else None,
         start=start,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from suiro.model.job import Drift
 from suiro.model.naming import NamePolicy
 from suiro.model.receipt import Level
+from suiro.model.schema import ReadMode
 from suiro.model.selection import Deletes, Replace, Resync, WriteMode
 
 Stream = Annotated[list[str] | None, typer.Option(help="A stream to copy; may be given several times.")]
@@ -20,7 +21,7 @@ Sql = Annotated[
 ]
 TableName = Annotated[str | None, typer.Option("--table", help="The table's name, if not the stream's.")]
 
-Read = Annotated[Literal["full", "incremental"], typer.Option(help="How to read.")]
+Read = Annotated[ReadMode, typer.Option(help="How to read.")]
 Cursor = Annotated[str | None, typer.Option(help="The column that tells new rows from old.")]
 LookBack = Annotated[str | None, typer.Option(help="Read again this far before the cursor: 90s, 2h, 3d, 100.")]
 Start = Annotated[str | None, typer.Option(help="Begin the first incremental read at this cursor value.")]
