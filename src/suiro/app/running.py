@@ -22,7 +22,7 @@ from suiro.model.run import Progress
 from suiro.model.selection import Resync
 from suiro.model.writeback import WriteBackMode
 from suiro.runtime.questions import Books
-from suiro.runtime.runner import Prepared, Runner
+from suiro.runtime.runner import LEASE_SECONDS, Prepared, Runner
 from suiro.store.jobs import StoredJob, StoredTask
 from suiro.store.run_records import Claimed, State, StoredRun, StoredTaskRun, TaskToRun
 
@@ -73,7 +73,11 @@ def start(
 def refuse_second(name: str, metadata: Metadata) -> None:
     """UserError if the job is running."""
     for going in _going(name, metadata):
-        raise UserError(f"{name} is running already, as run {going}", hint=f"Wait, or stop it: suiro cancel {going}")
+        raise UserError(
+            f"{name} is running already, as run {going}",
+            hint=f"Wait, or stop it: suiro cancel {going}. If its process was killed, `suiro run {name}` goes on with "
+            f"it {LEASE_SECONDS:.0f} s after that.",
+        )
 
 
 def interrupted(name: str, metadata: Metadata) -> list[str]:
