@@ -165,7 +165,7 @@ def test_a_copy_broken_anywhere_and_repeated_carries_every_row_once(
     numbers = itertools.count()
     mariadb: MariaDBServer | None = request.getfixturevalue("mariadb") if kind == "mysql" else None
 
-    @settings(max_examples=max(5, settings().max_examples // 20), suppress_health_check=list(HealthCheck))
+    @settings(max_examples=max(3, settings().max_examples // 20), suppress_health_check=list(HealthCheck))
     @given(rounds=ROUNDS)
     def carried(rounds: list[tuple[list[Row], list[tuple[str, int]]]]) -> None:
         folder = tmp_path / str(next(numbers))

@@ -27,11 +27,11 @@ from suiro.store.tables import attempt, run, task_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNS, TASKS, PARALLEL = 40, 10, 2
+RUNS, TASKS, PARALLEL = 24, 10, 2
 LIMITS = {"db": 2}  # half of the task runs read from it
 LEASE = 0.8  # seconds
 WORKERS = 3
-KILLS = 12  # from outside; about as many workers end themselves, some of them inside a transaction
+KILLS = 8  # from outside; about as many workers end themselves, some of them inside a transaction
 LONGEST_SECONDS = 150
 
 
