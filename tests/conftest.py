@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from deaths import EVERY
 from mariadb import MariaDBServer, installed_mariadb
 from servers import PostgresServer, embedded_postgres, installed_postgres
 from shell import Shell
@@ -26,6 +28,23 @@ settings.load_profile(os.environ.get("SUIRO_HYPOTHESIS", "quick"))
 INSTALLED = installed_postgres()
 EMBEDDED = embedded_postgres()
 MARIADB = installed_mariadb()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a suite that runs on two servers the second one gets a third, another each time; all with SUIRO_EVERY_STEP."""
+    chance = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # the same in all processes of a run
+    if EVERY or chance is None:
+        return
+    left = [item for item in items if _on_second(item) and zlib.crc32(f"{chance} {item.nodeid}".encode()) % 3]
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
+
+
+def _on_second(item: pytest.Item) -> bool:
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    suite = item.getparent(pytest.Class)
+    return INSTALLED is not None and suite is not None and params.get("any_postgres_url") == "postgres18_url"
 
 
 @pytest.fixture(autouse=True)
