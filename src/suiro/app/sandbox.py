@@ -74,7 +74,8 @@ class Sandbox:
                 if self._stopped:
                     raise Cancelled("the sandbox was stopped")
             if not self.services:
-                raise Cancelled("the sandbox was stopped") if process.wait() in _STOPPED else self._ended(process)
+                told = process.wait() in _STOPPED or self._stopped  # Ctrl-C ends a Python that begins with any code
+                raise Cancelled("the sandbox was stopped") if told else self._ended(process)
         except BaseException:
             self._end(process)
             raise
