@@ -65,7 +65,7 @@ def test_pages_hold_every_record_once_and_at_most_250(shop: Shop, path: str) -> 
 
 
 def test_a_limit_above_250_is_refused(shop: Shop) -> None:
-    """The status is unverified: the fact book has 413 or 422."""
+    """The status is unverified: 413 or 422 are both told."""
     answer = shop.ask("GET", "/v3/customers", limit=251)
     assert answer.status_code == 422
     assert sorted(answer.json()) == ["errors", "status", "title", "type"]

@@ -107,9 +107,13 @@ def _from_uri(scheme: str, rest: str) -> Connection:
     before, _, query = rest.partition("?")
     parts, known = uri_parts(connector.config), flat_settings(connector.config)
     given = _location(parts, before) if "location" in parts else _network(parts, scheme, before)
+    if rest.endswith("?") and not query and "location" in parts:
+        raise ConfigError("the URI ends in ?, behind which settings were to be", hint=_wildcard(parts).rstrip())
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=False):
         if name not in known:
-            raise ConfigError(f"{connector.title} has no setting {name!r}", hint=known_settings(connector))
+            raise ConfigError(
+                f"{connector.title} has no setting {name!r}", hint=_wildcard(parts) + known_settings(connector)
+            )
         put(given, known[name], value)
     return Connection(name=_shown(scheme, rest), connector=connector, config=configure(connector, given))
 
@@ -129,6 +133,11 @@ def _named(connector: Connector, given: dict[str, Any]) -> str:
     host, port, user, path = (given.get(parts.get(part, "")) for part in ("host", "port", "user", "path"))
     shown = f"{connector.schemes[0]}://{f'{user}@' if user else ''}{host or 'localhost'}"
     return shown + (f":{port}" if port else "") + (f"/{path}" if path else "")
+
+
+def _wildcard(parts: dict[str, str]) -> str:
+    """A hint for patterns of file names; empty where there are none."""
+    return "For a ? in a path, the wildcard for one character, write %3F. " if "location" in parts else ""
 
 
 def _location(parts: dict[str, str], before: str) -> dict[str, Any]:

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from suiro.app.treasure.load_yml import LoadYml, Path_
-from suiro.app.treasure.sections import CsvParser, DatabaseIn, FileIn, JsonParser, MysqlIn, ParsedColumn, PostgresIn
+from suiro.app.treasure.sections import (
+    CsvParser,
+    DatabaseIn,
+    FileIn,
+    IntercomIn,
+    JsonParser,
+    MysqlIn,
+    ParsedColumn,
+    PostgresIn,
+)
 from suiro.model.clock import Clock, zone_of
 from suiro.model.errors import ConfigError
 from suiro.toolkit.files.sniff import codec
@@ -30,6 +39,8 @@ def connector_of(load: LoadYml) -> str:
             return "postgres"
         case MysqlIn():
             return "mysql"
+        case IntercomIn():
+            return "intercom"
         case _:
             return "files"
 
@@ -38,6 +49,9 @@ def settings_of(load: LoadYml) -> dict[str, Any]:
     """The settings of the connection, secrets as the file writes them. ConfigError where something is missing."""
     if isinstance(load.input, FileIn):
         return _files(load, load.input)
+    if isinstance(load.input, IntercomIn):
+        said = {name: getattr(load.input, name) for name in ("access_token", "app_id", "api_key")}
+        return {name: value for name, value in said.items() if value is not None}
     return _database(load, load.input)
 
 

@@ -21,6 +21,7 @@ from suiro.app.treasure.sections import (
     Exec,
     FileIn,
     Filter,
+    IntercomIn,
     JsonParser,
     MysqlIn,
     Out,
@@ -31,9 +32,10 @@ from suiro.app.treasure.sections import (
 from suiro.model.errors import ConfigError
 
 HIDDEN: Final = "***"  #: what a secret is shown as
-_SECRETS: Final = (("in", "password"), ("in", "access_token"), ("out", "apikey"))
-_INPUTS: Final[Mapping[str, type[DatabaseIn] | type[FileIn]]] = {
+_SECRETS: Final = (("in", "password"), ("in", "access_token"), ("in", "api_key"), ("out", "apikey"))
+_INPUTS: Final[Mapping[str, type[DatabaseIn] | type[FileIn] | type[IntercomIn]]] = {
     "file": FileIn,
+    "intercom": IntercomIn,
     "mysql": MysqlIn,
     "postgresql": PostgresIn,
 }
@@ -58,7 +60,7 @@ class LoadYml:
     """A file that was read. `notes` are sentences about keys that change nothing here."""
 
     label: str
-    input: DatabaseIn | FileIn
+    input: DatabaseIn | FileIn | IntercomIn
     parser: CsvParser | JsonParser | None
     filters: tuple[Filter, ...]
     out: Out
@@ -175,7 +177,7 @@ class _Reader:
     def wrong(self, at: Path_, said: str, hint: str) -> ConfigError:
         return _wrong(self._data, self._label, self._below, at, said, hint)
 
-    def input(self, section: Any, at: Path_) -> DatabaseIn | FileIn:
+    def input(self, section: Any, at: Path_) -> DatabaseIn | FileIn | IntercomIn:
         kind = self._kind(section, at)
         if kind not in _INPUTS:
             hint = f"There are: {', '.join(_INPUTS)}."

@@ -87,6 +87,18 @@ class MysqlIn(DatabaseIn):
     use_legacy_datetime_code: Any = _refused("Leave it out: no JDBC driver is used.", False)
 
 
+class IntercomIn(Document):
+    """A workspace of Intercom."""
+
+    type: str
+    td_authentication_id: str | int | None = None
+    access_token: Text | None = None
+    app_id: Text | None = None
+    api_key: Text | None = None
+    target: str
+    incremental: bool = False
+
+
 class ParsedColumn(Document):
     """A column of a file."""
 

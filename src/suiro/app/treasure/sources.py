@@ -16,7 +16,7 @@ from suiro.app.opened import Connection, configure
 from suiro.app.references import resolved
 from suiro.app.treasure.inputs import connector_of, refuse_folders, settings_of
 from suiro.app.treasure.load_yml import HIDDEN, LoadYml
-from suiro.app.treasure.sections import DatabaseIn, FileIn
+from suiro.app.treasure.sections import DatabaseIn, FileIn, IntercomIn
 from suiro.app.treasure.task import reading
 from suiro.engine.context import RunContext
 from suiro.engine.replicate import asked_source
@@ -46,7 +46,7 @@ def input_of(load: LoadYml, name: str, metadata: Metadata) -> Input:
     kind = connector_of(load)
     refuse_folders(load)
     known = {found.name: found for found in metadata.connections.all()}
-    if isinstance(load.input, DatabaseIn) and load.input.td_authentication_id is not None:
+    if isinstance(load.input, DatabaseIn | IntercomIn) and load.input.td_authentication_id is not None:
         asked = str(load.input.td_authentication_id)
         if asked not in known or known[asked].connector != kind:
             said = f"there is no connection {asked!r} to {catalog.find(kind).title} here"

@@ -11,7 +11,7 @@ from suiro.app.documents import TaskDocument, TimeDocument
 from suiro.app.treasure.columns import Columns, columns_of
 from suiro.app.treasure.kinds import SQL
 from suiro.app.treasure.load_yml import LoadYml
-from suiro.app.treasure.sections import DatabaseIn, FileIn, MysqlIn
+from suiro.app.treasure.sections import DatabaseIn, FileIn, IntercomIn, MysqlIn
 from suiro.model.clock import zone_of
 from suiro.model.errors import ConfigError
 from suiro.model.naming import join_name
@@ -61,6 +61,8 @@ def reading(load: LoadYml, stream: str | None = None) -> dict[str, Any]:
     said = load.input
     if isinstance(said, FileIn):
         return {"stream": stream}
+    if isinstance(said, IntercomIn):
+        return {"stream": said.target}
     if said.query is not None:
         beside = [name for name in ("table", "select", "where") if getattr(said, name) is not None]
         if beside:
@@ -80,7 +82,7 @@ def made(load: LoadYml, stream: Stream, target: Target | None, *, once: bool) ->
 
     Without a target it is the task of a preview, whose columns are those after the filters, without the table's time.
     """
-    kinds = [] if isinstance(load.input, FileIn) else _kinds(load, load.input, stream)
+    kinds = _kinds(load, load.input, stream) if isinstance(load.input, DatabaseIn) else []
     columns = columns_of(load, stream.schema, kinds)
     columns.filtered()
     if target is not None:
@@ -152,6 +154,8 @@ def _incremental(load: LoadYml, stream: Stream, said: dict[str, Any], *, once: b
             return {}
         return {"read": ReadMode.INCREMENTAL} if wanted else {}
     given = load.input
+    if isinstance(given, IntercomIn):
+        return _changes(load, stream, said, once=once) if given.incremental else {}
     if not given.incremental:
         for key in ("incremental_columns", "last_record"):
             if getattr(given, key):
@@ -173,6 +177,17 @@ def _incremental(load: LoadYml, stream: Stream, said: dict[str, Any], *, once: b
     if said["write"] is WriteMode.REPLACE:
         raise _replaced(load)
     return {**found, "read": ReadMode.INCREMENTAL, "cursor": names[0]}
+
+
+def _changes(load: LoadYml, stream: Stream, said: dict[str, Any], *, once: bool) -> dict[str, Any]:
+    """The task goes on from the last change that it brought, by the column that the service follows."""
+    if not stream.cursor_fields:
+        raise load.wrong(("in", "incremental"), f"{stream.name} can't be followed", "Write incremental: false.")
+    if once:
+        return {}
+    if said["write"] is WriteMode.REPLACE:
+        raise _replaced(load)
+    return {"read": ReadMode.INCREMENTAL, "cursor": stream.cursor_fields[0]}
 
 
 def _replaced(load: LoadYml) -> ConfigError:

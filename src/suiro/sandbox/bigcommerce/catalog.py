@@ -74,7 +74,7 @@ UNDER_PRODUCTS: Final[dict[str, tuple[str, dict[str, object]]]] = {
     ),
 }
 WITHOUT_PRODUCT: Final = frozenset({"custom_field", "bulk_pricing_rule", "review"})  #: product_id isn't told
-WITHOUT_PATH: Final = frozenset({"option", "modifier"})  #: only with `include`; the fact book has no path of theirs
+WITHOUT_PATH: Final = frozenset({"option", "modifier"})  #: only with `include`; no document tells a path of theirs
 COUNTED: Final = spelled("id id:min id:max id:greater id:less id:in id:not_in")
 DEEP: Final = (*UNDER_PRODUCTS, "variant", "product_metafield")
 

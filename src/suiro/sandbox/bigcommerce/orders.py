@@ -10,7 +10,7 @@ from suiro.sandbox.bigcommerce.reading import Under, collection, existing, liste
 from suiro.sandbox.bigcommerce.records import ALL, Row
 from suiro.sandbox.bigcommerce.views import WHEN, ZERO, Moments, Telling, View, blanks, link, spelled, zeros
 
-#: The names are unverified: the fact book has the states of payment only.
+#: The names are unverified: the documents list the states of payment only.
 ORDER_STATUSES: Final = (
     "Incomplete",
     "Pending",

@@ -227,7 +227,7 @@ def blocks(part: Part, settings: FileSettings) -> Iterator[tuple[int, bytes]]:
     name = "utf-8" if settings.encoding == "guess" else codec(settings.encoding)
     with reading(part) as stream:
         decoder = codecs.getincrementaldecoder("utf-8-sig" if name == "utf-8" else name)(settings.encoding_errors)
-        number, kept = 1, b""
+        number, kept, skipped = 1, b"", 0
         while True:
             block = stream.read(_BLOCK)
             try:
@@ -237,11 +237,14 @@ def blocks(part: Part, settings: FileSettings) -> Iterator[tuple[int, bytes]]:
                 raise DataError(
                     f"{part.label}, line {line}: a byte that {name} doesn't have", hint="Set the encoding."
                 ) from error
-            if number == 1 and not kept and text.lstrip().startswith(b"["):
+            if number == 1 and not kept and not settings.skip_rows and text.lstrip().startswith(b"["):
                 raise ConfigError(f"{part.label} is one JSON array", hint="Write one object a line (JSON Lines).")
             whole, mark, rest = (kept + text).rpartition(b"\n")
             if not block:
                 whole, rest = kept + text, b""
+            while skipped < settings.skip_rows and whole:
+                _, _, whole = whole.partition(b"\n")
+                skipped, number = skipped + 1, number + 1
             if whole:
                 yield number, whole
                 number += whole.count(b"\n") + len(mark)

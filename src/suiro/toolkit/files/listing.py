@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +63,19 @@ def locate(text: str) -> Location:
     return Location(folder=Path(*parts[:first]), pattern=os.path.join(*parts[first:]))
 
 
-def streams(location: Location, *, table_per: TablePer = "guess", any_name: bool = False) -> dict[str, list[FileItem]]:
+def streams(
+    location: Location, *, table_per: TablePer = "guess", any_name: bool = False, named: re.Pattern[str] | None = None
+) -> dict[str, list[FileItem]]:
     """The files of each stream, oldest first (then by name). ConfigError when the folder is missing.
 
-    `any_name`: take files whose names don't tell a known format, too.
+    `any_name`: take files whose names don't tell a known format, too. `named`: the stream is told by the group
+    `stream` of a file's name, and files with other names are passed over.
     """
     if not location.folder.is_dir():
         raise ConfigError(f"there is no folder {location.folder}", hint="Check the location.")
-    if location.file:
+    if named is not None:
+        found = _by_name(location, named)
+    elif location.file:
         path = location.folder / location.file
         found = {stream_stem(location.file): [path]} if path.exists() else {}
     elif location.pattern:
@@ -93,6 +99,20 @@ def _matched(location: Location, table_per: TablePer, any_name: bool) -> dict[st
         stem = stem or ("files" if parent == parent.parent else "")
         parent = parent.parent
     return {stem: paths} if paths else {}
+
+
+def _by_name(location: Location, named: re.Pattern[str]) -> dict[str, list[Path]]:
+    if location.pattern:
+        paths = sorted({*glob.glob(location.pattern, root_dir=location.folder, recursive=True)})
+        files = [location.folder / path for path in paths]
+    else:
+        files = [location.folder / location.file] if location.file else storage.entries(location.folder)[0]
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        match = named.fullmatch(path.name)
+        if match is not None and path.is_file():
+            found.setdefault(match["stream"], []).append(path)
+    return found
 
 
 def _in_folder(folder: Path, table_per: TablePer, any_name: bool) -> dict[str, list[Path]]:

@@ -63,6 +63,22 @@ def pattern_stem(pattern: str) -> str:
     return plain.rstrip("-_. ")
 
 
+def name_pattern(text: str) -> re.Pattern[str]:
+    """How file names are made, as `{}-{}-{stream}-{date}-{}-{}.csv.gz`. ValueError says what can't be read in it.
+
+    The groups of a match are `stream`, and `date` where the text has it. All parts but the stream's hold none of the
+    signs that stand between parts (`-_. `), so that a name is read from both ends.
+    """
+    parts = re.split(r"(\{[^{}]*\})", text)
+    if parts.count("{stream}") != 1 or parts.count("{date}") > 1:
+        raise ValueError("it must hold {stream} once, and {date} once at most")
+    known = {"{stream}": "(?P<stream>.+)", "{date}": r"(?P<date>\d{8})", "{}": "[^-_. ]+"}
+    for part in parts[1::2]:
+        if part not in known:
+            raise ValueError(f"{part} is none of {', '.join(known)}")
+    return re.compile("".join(known[part] if at % 2 else re.escape(part) for at, part in enumerate(parts)))
+
+
 def _strip(name: str, known: dict[str, str]) -> tuple[str, str | None]:
     dot = name.rfind(".")
     kind = known.get(name[dot:].lower()) if dot > 0 else None

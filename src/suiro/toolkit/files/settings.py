@@ -6,11 +6,12 @@ import codecs
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from suiro.model.clock import Clock, zone_of
 from suiro.spi.connector import ConnectorConfig
+from suiro.toolkit.files.names import name_pattern
 
 
 def _yes_or_no(value: Any) -> Any:
@@ -100,7 +101,12 @@ class FileSettings(ConnectorConfig):
         title="Start after",
         description="Leave out files whose paths come, in the order of their characters, before this one or are it.",
     )
-    skip_rows: int = Field(default=0, ge=0, title="Rows to skip", description="CSV and Excel: lines above the header.")
+    skip_rows: int = Field(
+        default=0,
+        ge=0,
+        title="Rows to skip",
+        description="Text and Excel: lines above the header, or in JSON Lines above the first object.",
+    )
     decimal_point: Literal[".", ","] = Field(default=".", title="Decimal point", description="CSV: in numbers.")
     date_formats: Several = Field(
         default=(),
@@ -120,6 +126,15 @@ class FileSettings(ConnectorConfig):
         title="One stream per",
         description="guess: a pattern is one stream, in a folder each file is one.",
     )
+    file_names: str = Field(
+        default="",
+        title="File names",
+        description="How names of files are made, as {}-{}-{stream}-{date}-{}-{}.csv.gz: {stream} names the stream and "
+        "may hold the signs between the parts, {date} is yyyymmdd, {} any other part. Other files are passed over.",
+    )
+    file_date_column: str = Field(
+        default="", title="File date column", description="A column to add with the date in each row's file name."
+    )
     file_name_column: str = Field(
         default="", title="File name column", description="A column to add with the name of each row's file."
     )
@@ -134,6 +149,19 @@ class FileSettings(ConnectorConfig):
         title="Compression level",
         description="Writing Parquet or gzip; empty: 1.",
     )
+
+    @field_validator("file_names")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        if value:
+            name_pattern(value)
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_date(self) -> FileSettings:
+        if self.file_date_column and "{date}" not in self.file_names:
+            raise ValueError("file_date_column needs {date} in file_names")
+        return self
 
     @field_validator("delimiter", "quote", "escape", "foreign_escape")
     @classmethod

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -26,6 +26,7 @@ from suiro.toolkit.files.content import parts
 from suiro.toolkit.files.csv import CsvProfile
 from suiro.toolkit.files.formats import Profile
 from suiro.toolkit.files.listing import FileItem, Location, streams
+from suiro.toolkit.files.names import name_pattern
 from suiro.toolkit.files.position import Carried
 from suiro.toolkit.files.settings import FileSettings
 from suiro.toolkit.files.storage import Stamp
@@ -95,7 +96,8 @@ class FilesSource(Source[S]):
 
     def _listed(self) -> dict[str, list[FileItem]]:
         any_name = self.config.format != "guess"
-        listed = streams(self.location(), table_per=self.config.table_per, any_name=any_name)
+        named = name_pattern(self.config.file_names) if self.config.file_names else None
+        listed = streams(self.location(), table_per=self.config.table_per, any_name=any_name, named=named)
         if not self.config.start_after:
             return listed
         after = os.path.abspath(os.path.expanduser(self.config.start_after))
@@ -123,7 +125,11 @@ class FilesSource(Source[S]):
         return Stream(name=name, schema=schema, read_modes=modes, notes=tuple(notes))
 
     def _with_own(self, schema: pa.Schema, name: str) -> pa.Schema:
-        own = {self.config.file_name_column: pa.string(), self.config.modified_column: pa.timestamp("us", "UTC")}
+        own = {
+            self.config.file_name_column: pa.string(),
+            self.config.modified_column: pa.timestamp("us", "UTC"),
+            self.config.file_date_column: pa.date32(),
+        }
         for column, type_ in own.items():
             if column in schema.names:
                 raise ConfigError(f"{name} has a column {column} of its own", hint="Choose another name.")
@@ -144,7 +150,7 @@ class FilesSource(Source[S]):
         self, item: FileItem, columns: tuple[str, ...], schema: pa.Schema, rejects: list[RejectedRow] | None
     ) -> Iterator[pa.RecordBatch]:
         wanted = pa.schema([schema.field(name) for name in columns])
-        own = (self.config.file_name_column, self.config.modified_column)
+        own = (self.config.file_name_column, self.config.modified_column, self.config.file_date_column)
         inner = [name for name in columns if name not in own]
         for known in self._profiled(item):
             with self._still(item):
@@ -156,7 +162,9 @@ class FilesSource(Source[S]):
         modified = datetime.fromtimestamp(item.stamp.modified // 10**9, UTC).replace(
             microsecond=item.stamp.modified // 1000 % 10**6
         )
-        own = {self.config.file_name_column: known.part.label, self.config.modified_column: modified}
+        own: dict[str, Any] = {self.config.file_name_column: known.part.label, self.config.modified_column: modified}
+        if self.config.file_date_column:
+            own[self.config.file_date_column] = _date_in(item.path.name, self.config.file_names)
         arrays = [
             pa.repeat(pa.scalar(own[f.name], f.type), batch.num_rows) if f.name in own else batch.column(f.name)
             for f in wanted
@@ -184,6 +192,16 @@ class FilesSource(Source[S]):
             raise TransientError(
                 f"{item.name} changed while it was read", hint="Run again when whoever writes it is done."
             )
+
+
+def _date_in(name: str, file_names: str) -> date:
+    """The date in a file's name; DataError where it is none of the calendar."""
+    found = name_pattern(file_names).fullmatch(name)
+    said = found["date"] if found is not None else ""
+    try:
+        return date(int(said[:4]), int(said[4:6]), int(said[6:]))
+    except ValueError as error:
+        raise DataError(f"{name} holds no date of the calendar where its name tells one") from error
 
 
 def _rejected(stream: str, wrong: list[RejectedRow] | None) -> Iterator[Rejected]:

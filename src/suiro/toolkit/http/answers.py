@@ -145,15 +145,27 @@ class Answers:
     within: tuple[str, ...] = ("error", "errors", "Fault", "Error")  #: keys of objects that hold code and message
     shown: frozenset[str] = field(default=frozenset({"type", "object", "operation", "query"}))
     """Keys of what is sent whose values an error may repeat; all others are cut out of the service's message."""
+    trace: str | None = None  #: a header by which the service's support finds an answer: errors repeat it
+    refusals: tuple[str, ...] = ()  #: members of a body that make an answer a refusal, whatever its status
+
+    def refuses(self, answer: Answer) -> bool:
+        """Whether an answer below 300 is a refusal all the same."""
+        if not any(f'"{name}"'.encode() in answer.content for name in self.refusals):
+            return False
+        try:
+            body = json.loads(answer.content)
+        except ValueError:
+            return False
+        return isinstance(body, dict) and any(body.get(name) for name in self.refusals)
 
     def meaning(self, answer: Answer) -> Meaning:
-        """What an answer of 300 or more means."""
+        """What a refusal means."""
         code = self.said(answer).code
         return next(m for m in (*self.meanings, *_PLAIN) if m.fits(answer.status, code))
 
     def wait(self, answer: Answer) -> float | None:
         """How long the answer asks to wait, in seconds."""
-        now, pausing = datetime.now(UTC), self.meaning(answer).reaction is Reaction.PAUSE
+        now, pausing = _now(answer.headers), self.meaning(answer).reaction is Reaction.PAUSE
         headers = (*self.pauses, *self.waits) if pausing else self.waits
         told = (header.seconds(answer.headers, now) for header in headers)
         return next((seconds for seconds in told if seconds is not None), None)
@@ -162,7 +174,7 @@ class Answers:
         """How many requests are left, and for how many seconds; None where the answer doesn't say both."""
         for quota in self.quota:
             number = _number(headers.get(quota.left, ""))
-            seconds = quota.resets.seconds(headers, datetime.now(UTC))
+            seconds = quota.resets.seconds(headers, _now(headers))
             if number is not None and seconds is not None:
                 return max(0, int(number)), seconds
         return None
@@ -200,6 +212,15 @@ class Answers:
             for key in self.within:
                 if isinstance(body.get(key), dict | list):
                     yield from self._parts(body[key])
+
+
+def _now(headers: Mapping[str, str]) -> datetime:
+    """The moment of an answer by the service's own clock, by which it counts; by ours where it doesn't tell."""
+    try:
+        told = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return datetime.now(UTC)
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def _first(part: dict[str, Any], keys: tuple[str, ...]) -> str | None:

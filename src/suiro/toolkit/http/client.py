@@ -169,6 +169,9 @@ class HttpClient:
         known = {status.value: status.phrase for status in HTTPStatus}
         parts = [f"{answer.status} {known.get(answer.status, '')}".strip(), said.code, message]
         told = f"{sent}: {': '.join(part for part in parts if part)}"
+        trace = self.answers.trace
+        if trace and answer.headers.get(trace):
+            told += f" ({trace} {answer.headers[trace][:100]})"
         if issubclass(meaning.error, TransientError):
             return meaning.error(told, hint=meaning.hint, retry_after=self.answers.wait(answer) or meaning.seconds)
         return meaning.error(told, hint=meaning.hint)
@@ -217,7 +220,7 @@ class HttpClient:
                 continue
             trouble.took(time.monotonic() - began)
             self._learn(answer)
-            if answer.status < 300 or answer.status in wanted.allow:
+            if answer.status in wanted.allow or (answer.status < 300 and not self.answers.refuses(answer)):
                 return wanted, response, answer
             further = wanted.redirected(answer.status, answer.headers.get("location"))
             if further is not None:

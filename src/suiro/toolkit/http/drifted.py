@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -45,9 +45,12 @@ class Drifted:
         blank_is_null: bool,
         *,
         open_: bool,
+        epoch: bool = False,
     ) -> None:
+        """`epoch`: moments are seconds since 1970, and 0 is none."""
         self._schema, self._place, self._given = schema, place, given
         self._blank_is_null, self._open = blank_is_null, open_
+        self._moments = [f.name for f in schema if epoch and pa.types.is_timestamp(f.type) and f.type.tz is not None]
 
     def read(self, body: bytes) -> tuple[pa.RecordBatch, tuple[RejectedRow, ...], Any]:
         """Rows, rejected rows, and what stood beside the records."""
@@ -90,7 +93,7 @@ class Drifted:
         """The record's members; those of JSON columns, and objects and arrays, as they are written."""
         names = {f.name for f in self._schema if f.type == pa.json_()}
         names |= {name for name, one in value.items() if isinstance(one, dict | list)}
-        return {**value, **documents_of(written, names)}
+        return {**value, **documents_of(written, names), **{name: _at(value.get(name)) for name in self._moments}}
 
     def _new(self, records: list[dict[str, Any]]) -> Iterator[pa.Field]:
         """Columns for members that aren't known yet, once one of them has a value."""
@@ -208,6 +211,13 @@ def _number(text: str, type_: pa.DataType) -> Any:
     ):
         raise Misfit(f"the number is none that {type_} holds")
     return int(number_)
+
+
+def _at(value: Any) -> Any:
+    """Seconds since 1970 as text that tells a moment; other values as they are."""
+    if not isinstance(value, Number) or not re.fullmatch(r"-?\d{1,11}", value, re.ASCII):
+        return value
+    return str(datetime.fromtimestamp(int(value), UTC).isoformat()) if int(value) else None
 
 
 def _moment(value: Any, type_: pa.DataType) -> Any:

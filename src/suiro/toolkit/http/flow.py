@@ -40,7 +40,9 @@ class Flow:
         if self._log or self.keys:
             extra.append(resource.deleted)
         names = dict.fromkeys([*chosen, *(name for name in extra if name is not None)])
-        self.wanted = pa.schema([stream.field(name) for name in names])  #: the columns to read
+        here = set(stream.names)  # what tells of deletes may be no column of the stream
+        fields = [stream.field(name) if name in here else pa.field(name, pa.bool_()) for name in names]
+        self.wanted = pa.schema(fields)  #: the columns to read
         self._out = pa.schema([stream.field(name) for name in chosen])
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0  # that wait

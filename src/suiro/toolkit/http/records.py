@@ -32,6 +32,7 @@ class Times(StrEnum):
 
     ISO = "iso"  #: 2026-01-01T00:00:00+00:00
     RFC = "rfc"  #: Thu, 01 Jan 2026 00:00:00 +0000
+    EPOCH = "epoch"  #: seconds since 1970; 0 is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,9 @@ class JsonRecords:
         body = body.removeprefix(b"\xef\xbb\xbf")
         page = self._at_once(body, given) if _is_utf8(body) else None
         if page is None:
-            reader = drifted.Drifted(self.schema, self._place, given, self._blank_is_null, open_=self._open)
+            reader = drifted.Drifted(
+                self.schema, self._place, given, self._blank_is_null, open_=self._open, epoch=self._times is Times.EPOCH
+            )
             batch, rejected, rest = reader.read(body)
             self.schema, page = batch.schema, Page(batch=batch, rejected=rejected, rest=rest)
         return page
@@ -104,7 +107,7 @@ class JsonRecords:
             return None
         try:
             unknown = "ignore" if not self._open else "infer" if given else "error"
-            table = _read(taken[0], [pa.field(f.name, _as_read(f.type)) for f in wanted], unknown=unknown)
+            table = _read(taken[0], [pa.field(f.name, self._as_read(f.type)) for f in wanted], unknown=unknown)
             if self._open and not set(table.column_names) <= {*wanted.names, *given}:
                 return None
             return {
@@ -120,6 +123,8 @@ class JsonRecords:
             return _documents(read, nested)
         if not pa.types.is_temporal(field.type):
             return read
+        if pa.types.is_integer(read.type):
+            return pc.if_else(pc.equal(read, 0), None, read).cast(pa.timestamp("s", "UTC")).cast(field.type)
         if self._blank_is_null:
             read = pc.if_else(pc.equal(read, _BLANK), pa.scalar(None, pa.string()), read)
         if pa.types.is_date(field.type):
@@ -129,6 +134,12 @@ class JsonRecords:
             return pc.strptime(read, format=_RFC, unit="us").cast(field.type)
         _must_match(read, _ISO + (_ZONE if field.type.tz is not None else "$"))
         return read.cast(field.type)
+
+    def _as_read(self, type_: pa.DataType) -> pa.DataType:
+        """What Arrow's reader is asked for."""
+        if self._times is Times.EPOCH and pa.types.is_timestamp(type_) and type_.tz is not None:
+            return pa.int64()
+        return pa.string() if type_ == pa.json_() or pa.types.is_temporal(type_) else type_
 
     def _together(self, columns: Mapping[str, pa.Array], given: Mapping[str, Any], number: int) -> pa.RecordBatch:
         arrays = []
@@ -150,11 +161,6 @@ def _read(lines: bytes, fields: list[pa.Field], *, unknown: str) -> pa.Table:
     options = pa_json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior=unknown)
     reading = pa_json.ReadOptions(use_threads=False, block_size=len(lines) + 64)
     return pa_json.read_json(pa.BufferReader(lines), read_options=reading, parse_options=options)
-
-
-def _as_read(type_: pa.DataType) -> pa.DataType:
-    """What Arrow's reader is asked for."""
-    return pa.string() if type_ == pa.json_() or pa.types.is_temporal(type_) else type_
 
 
 def _documents(read: pa.Array, nested: Sequence[tuple[int, bytes]]) -> pa.Array:

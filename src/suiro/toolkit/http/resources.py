@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -12,8 +12,13 @@ from typing import Any
 import pyarrow as pa
 
 from suiro.model.schema import ReadMode, Stream
+from suiro.toolkit.http.answers import Answer
+from suiro.toolkit.http.client import HttpClient
 from suiro.toolkit.http.pages import Paging, Params
 from suiro.toolkit.http.records import Times
+from suiro.toolkit.http.sending import How
+
+Asks = Callable[[HttpClient, str, Params, How], Answer]  #: from the path and all parameters of a page
 
 
 class Written(StrEnum):
@@ -35,6 +40,7 @@ class Cursor:
     order: Params | None = None  #: what makes the service sort by the column; None: it can't, rows come in any order
     pages: Paging | None = None  #: among rows of one value, where the resource's own paging has an order of its own
     nulls: bool = False  #: rows may have none; such rows come with the first read alone
+    newest_first: bool = False  #: a list that is asked for by a value begins with the greatest, and may go on below it
     hold_back: timedelta = timedelta()
     """How far before the service's present the position stays: changes may become visible later than they happened."""
 
@@ -82,9 +88,10 @@ class Resource:
     open_: bool = True  #: members that aren't known become columns
     cursor: Cursor | None = None
     parent: Parent | None = None
-    deleted: str | None = None  #: the column that tells of rows that the service deleted, but still lists
+    deleted: str | None = None  #: tells of rows that the service deleted, but still lists: a column, or in logs alone
     keys: Params = field(default_factory=dict)  #: what makes a read of the key alone cheaper
     empty: frozenset[int] = frozenset()  #: statuses that mean: no rows
+    asks: Asks | None = None  #: how a page is asked for, where a GET with parameters won't do
     scope: str = ""  #: the permission that reading needs, in the service's words
     notes: tuple[str, ...] = ()
 

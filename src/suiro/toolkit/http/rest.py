@@ -27,7 +27,7 @@ from suiro.toolkit.http.resources import Resource
 from suiro.toolkit.http.walk import Came, Walk, Wish, lacks_scope
 from suiro.toolkit.sql.source import earlier
 
-CHECKPOINT_PAGES = 20  #: after so many pages in the cursor's order the position is told
+CHECKPOINT_PAGES = 20
 
 
 class RestSource(Source[C]):
@@ -43,6 +43,7 @@ class RestSource(Source[C]):
     """
 
     workers: int = 4  #: requests under way at once, where a list's pages don't depend on each other
+    checkpoint_pages: int = CHECKPOINT_PAGES  #: so many pages in the cursor's order, then the position is told
 
     def __init__(self, config: C, context: Context) -> None:
         super().__init__(config, context)
@@ -133,7 +134,9 @@ class RestSource(Source[C]):
                     hint=f"Name {resource.cursor_field}." if resource.cursor_field else "Read it in full.",
                 )
             if selection.cursor_field is not None and selection.look_back is not None:
-                example = pa.scalar(0, pa.int64()).cast(resource.schema.field(selection.cursor_field).type).as_py()
+                type_ = resource.schema.field(selection.cursor_field).type
+                counted = pa.int32() if pa.types.is_date(type_) else pa.int64()
+                example = pa.scalar(0, counted).cast(type_).as_py()
                 earlier(example, selection.look_back, selection.cursor_field)
         return super().plan(selections)
 
@@ -178,7 +181,7 @@ class RestSource(Source[C]):
                 if came.batch.num_rows or came.rejected:
                     yield from flow.changes(came, followed, later=since is not None)
                 ordered += came.ordered
-                if came.ordered and followed is not None and ordered % CHECKPOINT_PAGES == 0:
+                if came.ordered and followed is not None and ordered % self.checkpoint_pages == 0:
                     yield from flow.rest()
                     yield Checkpoint(followed.position())
         yield from flow.rest()

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urljoin
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from suiro.toolkit.http.patience import Patience
 from suiro.toolkit.http.records import JsonRecords, Page, nothing
 from suiro.toolkit.http.resources import Cursor, Parent, Resource
 from suiro.toolkit.http.seen import Seen
+from suiro.toolkit.http.sending import How
 
 MOST_SWEEPS = 4  #: times that a list which shifts is read, until it held still
 
@@ -156,16 +157,19 @@ class Walk:
         for sweep in range(MOST_SWEEPS):
             seen, counts, new, rejected = Seen(identity) if identity else None, list[int](), 0, 0
             for page, answer in self._turned(reader, params):
-                batch = page.batch
+                batch, below = page.batch, False
                 if cursor is not None and wish.lower is not None:
                     least, _ = _ends(batch.column(cursor.field))
-                    heeded = heeded and (least is None or least >= cursor.floor(wish.lower))
+                    below = least is not None and least < cursor.floor(wish.lower)
+                    heeded = heeded and (not below or cursor.newest_first)
                     batch = _from(batch, cursor.field, wish.lower)
                 batch = batch if seen is None else seen.new(batch)
                 fresh = batch if everything is None else everything.new(batch)
                 counts += _total(resource.pages, page)
                 new, rejected = new + fresh.num_rows, rejected + len(page.rejected)
                 yield Came(batch=fresh, rejected=() if sweep else page.rejected, headers=answer.headers)
+                if below and cursor is not None and cursor.newest_first and _falls(page.batch.column(cursor.field)):
+                    return
             whole = seen is None or not counts or (seen.number + rejected >= counts[-1] and counts[0] == counts[-1])
             if whole or not heeded or (sweep and not new):
                 break
@@ -257,6 +261,8 @@ class Walk:
         try:
             if isinstance(paged, str):
                 return self._http.get(paged, **how)
+            if resource.asks is not None:
+                return resource.asks(self._http, path, {**params, **paged}, cast(How, how))
             return self._http.get(path, params={**params, **paged}, **how)
         except AuthError as error:
             if not resource.scope or not lacks_scope(error):
@@ -301,6 +307,11 @@ def _ends(column: pa.Array) -> tuple[Any, Any]:
     """The least and the greatest value; None where there is none."""
     ends = pc.min_max(column)
     return ends["min"].as_py(), ends["max"].as_py()
+
+
+def _falls(column: pa.Array) -> bool:
+    """Whether no value is greater than the one before it."""
+    return bool(pc.all(pc.less_equal(column[1:], column[:-1])).as_py() is not False)
 
 
 def _from(batch: pa.RecordBatch, column: str, lower: Any) -> pa.RecordBatch:

@@ -214,6 +214,19 @@ def test_a_wait_may_be_told_as_a_moment(context: LocalContext) -> None:
         assert time.monotonic() - began > 0.8
 
 
+def test_a_moment_that_is_told_is_one_of_the_services_clock(context: LocalContext) -> None:
+    """However far that is from ours: the answer's Date tells it."""
+    header, then = WaitHeader(name="x-reset", epoch=True), 1_000_000_000
+    date = "Date: Sun, 09 Sep 2001 01:46:40 GMT"
+    with (
+        raw(answer(429, b"{}", f"X-Reset: {then + 1}", date), answer()) as server,
+        client(context, server.url, answers=Answers(waits=(header,))) as http,
+    ):
+        began = time.monotonic()
+        http.get("/x")
+        assert 0.9 < time.monotonic() - began < 5
+
+
 class Renewable:
     """Credentials that are good from the second token on."""
 
@@ -314,6 +327,24 @@ def test_statuses_that_are_allowed_come_back_as_answers(context: LocalContext) -
     with raw(answer(404, b'{"a":1}'), answer(300, b"[1]")) as server, client(context, server.url) as http:
         assert http.get("/x", allow={404}).json() == {"a": 1}
         assert http.get("/x", allow={300}).status == 300
+
+
+def test_a_refusal_may_come_as_a_success(context: LocalContext) -> None:
+    """Where a service says so: by a member of the body, and not by words in a row's value."""
+    busy = Meaning(code=frozenset({"busy"}), reaction=Reaction.PAUSE, error=RateLimited)
+    answers = Answers(refusals=("Fault",), within=("Fault",), meanings=(busy,))
+    refused = answer(body=b'{"Fault": {"code": "busy"}}')
+    row = answer(body=b'{"rows": [{"Fault": 1}], "Fault": null}')
+    with raw(refused, row, refused) as server, client(context, server.url, answers=answers) as http:
+        assert http.get("/x").json()["rows"] == [{"Fault": 1}]
+        assert http.requests == 2
+    wrong = answer(body=b'{"Fault": {"code": "odd", "message": "no such thing"}}')
+    with (
+        raw(wrong) as server,
+        client(context, server.url, answers=answers) as http,
+        pytest.raises(UserError, match="200 OK: odd: no such thing"),
+    ):
+        http.get("/x")
 
 
 def test_an_answer_that_is_no_json_is_a_passing_fault_without_its_text(context: LocalContext) -> None:

@@ -393,3 +393,14 @@ def test_the_layout_finds_each_record(records: list[str]) -> None:
     found = layout(body, ("data",))
     assert found is not None
     assert [body[s : e + 1].decode() for s, e in zip(found.starts, found.ends, strict=True)] == records
+
+
+def test_seconds_since_1970_are_moments_and_0_is_none() -> None:
+    moments = [datetime(2012, 11, 20, 1, 2, 3, tzinfo=UTC), None, None, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)]
+    body = '[{"at": 1353373323}, {"at": 0}, {"at": null}, {"at": -1, "i": 7, "day": "2026-01-31"}]'
+    page = at_once(body, SCHEMA, times=Times.EPOCH)
+    assert page.batch.column("at").to_pylist() == moments
+    slow = read(body[:-1] + ', {"at": "2012-11-20T01:02:03Z"}, {"at": 1.5}, {"at": 99999999999999}]', times=Times.EPOCH)
+    assert slow.batch.column("at").to_pylist() == [*moments, moments[0]]
+    assert [one.column for one in slow.rejected] == ["at", "at"]
+    assert read('[{"at": 5}]').rejected  # of services that write moments as text, a number is none

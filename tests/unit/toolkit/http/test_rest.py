@@ -25,12 +25,14 @@ from suiro.model.schema import Position, ReadMode
 from suiro.model.selection import Selection
 from suiro.spi.connector import ConnectorConfig
 from suiro.testing.context import LocalContext
+from suiro.toolkit.http.answers import Answer
 from suiro.toolkit.http.auth import Open
 from suiro.toolkit.http.client import HttpClient
 from suiro.toolkit.http.pages import Cursors, Keyset, Links, Offsets, PageNumbers, Paging, Whole
 from suiro.toolkit.http.patience import Patience
 from suiro.toolkit.http.resources import Cursor, Parent, Resource, columns
 from suiro.toolkit.http.rest import RestSource
+from suiro.toolkit.http.sending import How
 from web import serving
 
 THINGS = columns("id:int name v:int")
@@ -504,6 +506,17 @@ def test_rows_that_are_marked_as_deleted_are_deletes_of_a_log(service: Service, 
     assert [(row["id"], row[OP]) for row in more.rows] == [(1, "d")]
 
 
+def test_what_tells_of_deletes_need_not_be_a_column_of_the_stream(service: Service, place: Any) -> None:
+    table = service.tables["things"] = Table(schema=MARKED, key=("id",))
+    table.add([{"id": 1, "v": 1, "gone": False}, {"id": 2, "v": 2, "gone": True}])
+    there = place(resource(schema=columns("id:int v:int"), cursor=BY_CURSOR, deleted="gone", open_=False))
+    found = there.read("things", mode=ReadMode.LOG)
+    assert [(row["id"], row[OP]) for row in found.rows] == [(1, "u"), (2, "d")]
+    assert found.batches[0].schema.names == ["id", "v", OP, SEQ]
+    assert there.read("things").batches[0].schema.names == ["id", "v"]
+    assert there.read("things", chosen=("id",)).column("id") == [1]
+
+
 def test_a_read_of_the_key_alone_leaves_deleted_rows_out(service: Service, place: Any) -> None:
     table = service.tables["things"] = Table(schema=MARKED, key=("id",))
     table.add([{"id": n, "v": n, "gone": n % 3 == 0} for n in range(50)])
@@ -560,3 +573,55 @@ def test_a_cursor_that_the_service_cannot_filter_by_is_refused(service: Service,
         there.follow("things", "id")
     with pytest.raises(ConfigError, match="no stream 'thing'"):
         there.read("thing")
+
+
+def test_a_look_back_suits_cursors_that_are_dates(place: Any) -> None:
+    daily = resource(schema=columns("id:int day:date"), cursor=Cursor(field="day", param="from"))
+    source = place(daily).source
+    stream = source.find("things")
+    chosen: dict[str, Any] = {"columns": ("id", "day"), "read_mode": ReadMode.INCREMENTAL, "cursor_field": "day"}
+    source.plan([Selection(stream=stream, look_back=timedelta(days=3), **chosen)])
+    with pytest.raises(ConfigError, match="doesn't suit the cursor day"):
+        source.plan([Selection(stream=stream, look_back=3, **chosen)])
+
+
+@pytest.mark.parametrize(("pages", "positions"), [(1, 12), (4, 3)])
+def test_a_source_says_after_how_many_pages_the_position_is_told(
+    service: Service, place: Any, monkeypatch: pytest.MonkeyPatch, pages: int, positions: int
+) -> None:
+    monkeypatch.setattr(Declared, "checkpoint_pages", pages)
+    service.tables["things"].add(things(*range(100)))
+    found = place(resource(cursor=BY_CURSOR)).follow("things", BY_CURSOR.field)
+    assert sorted(found.column("id")) == list(range(100)) and len(found.positions) == positions
+
+
+@pytest.mark.parametrize(("falls", "pages"), [(True, 3), (False, 10)], ids=["newest first", "in any order"])
+def test_a_list_that_begins_with_the_newest_is_left_at_the_first_row_that_is_too_old(
+    tmp_path: Path, falls: bool, pages: int
+) -> None:
+    """And a list that is asked for in its own way: here by POST, its page in the body."""
+    heard: list[dict[str, Any]] = []
+    numbers = list(range(99, -1, -1)) if falls else [*range(1, 100, 2), *range(0, 100, 2)]
+
+    async def answer(request: Request) -> Response:
+        body = await request.json()
+        heard.append(body)
+        start = int(body.get("after", 0))
+        following = start + 10 if start + 10 < 100 else None
+        return JSONResponse({"data": things(*numbers[start : start + 10]), "next": following})
+
+    def ask(http: HttpClient, path: str, params: Mapping[str, str | int], how: How) -> Answer:
+        asked: How = {**how, "json": dict(params), "repeatable": True}
+        return http.post(path, **asked)
+
+    newest = Cursor(field="v", param="since", newest_first=True)
+    pages_ = Cursors(param="after", place=("next",))
+    with serving(Starlette(routes=[Route("/things", answer, methods=["POST"])])) as url:
+        there = Place(tmp_path, url, resource(path="/things", pages=pages_, cursor=newest, asks=ask))
+        first = there.follow("things", "v")
+        heard.clear()
+        since = {**first.positions[-1], "cursor": 75, "boundary": {}}
+        found = there.follow("things", "v", since)
+        there.source.close()
+    assert sorted(found.column("id")) == list(range(75, 100))
+    assert (len(heard), heard[0]["since"]) == (pages, "75")
