@@ -117,6 +117,19 @@ class TestSuite(ApplicationSuite):
         assert outcomes(results) == [Outcome.DONE] * 5 and all(result.created for result in results)
         self.assert_records(records)
 
+    @pytest.mark.parametrize("action", [Action.INSERT, Action.UPSERT])
+    def test_a_contact_without_an_external_id_whose_answer_was_lost_is_unknown_and_not_doubled(
+        self, action: Action
+    ) -> None:
+        self.inbox.set(creation_delay=600.0)
+        self.inbox.faults(next=["lost"], routes=["/contacts"], methods=["POST"])
+        (record,) = self.records(1)
+        order = Order(object="contact", action=action, by="email" if action is Action.UPSERT else None)
+        (result,) = self.apply(order, self.batch([{"email": record["email"], "role": "lead"}]))
+        assert (result.outcome, bool(result.message)) == (Outcome.UNKNOWN, True)
+        made = [row for row in self.inbox.records("contacts") if row["email"] == record["email"]]
+        assert len(made) == 1
+
     def test_a_contact_that_only_a_search_does_not_find_yet_is_changed_all_the_same(self) -> None:
         self.inbox.set(creation_delay=600.0)
         (record,) = self.records(1)

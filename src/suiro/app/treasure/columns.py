@@ -13,11 +13,12 @@ from suiro.app.documents import TimeDocument, near
 from suiro.app.treasure.kinds import TIMES, kind_of
 from suiro.app.treasure.load_yml import LoadYml, Path_
 from suiro.app.treasure.renaming import renamed
-from suiro.app.treasure.sections import AddTime, ColumnFilter, FromValue, RemoveColumns, Rename
+from suiro.app.treasure.sections import AddTime, ColumnFilter, FromValue, IntercomIn, RemoveColumns, Rename
 from suiro.model.added import PER_SECOND, Unit
 from suiro.model.clock import Clock, zone_of
 from suiro.model.errors import ConfigError
 
+_KNOWN_AS = {"external_id": "user_id"}  #: names of columns of Intercom's users in Treasure Data
 TIME = "time"  #: the column that every table of Treasure Data has
 
 
@@ -228,5 +229,6 @@ class Columns:
 def columns_of(load: LoadYml, schema: pa.Schema, kinds: Sequence[tuple[str, str]] = ()) -> Columns:
     """A stream's columns before any filter. `kinds` are types that the file gives columns instead of their own."""
     given = dict(kinds)
-    all_ = [Column(name=f.name, kind=given.get(f.name, kind_of(f)), source=f.name) for f in schema]
+    known = _KNOWN_AS if isinstance(load.input, IntercomIn) and load.input.target == "users" else {}
+    all_ = [Column(name=known.get(f.name, f.name), kind=given.get(f.name, kind_of(f)), source=f.name) for f in schema]
     return Columns(load=load, all=all_)

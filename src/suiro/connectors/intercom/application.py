@@ -32,6 +32,8 @@ MOST: Final = 1_000  #: rows of one batch
 SIDE_BY_SIDE: Final = 4  #: requests
 FILTERS: Final = 15  #: in one group, and values in one filter
 _LOOKED_UP: Final = 150  #: keys in one search: their records fit into a page; new contacts that are noted together
+_FEW: Final = 8  #: the same, where some have no external id: of these it can't be told whether they were made
+_TRIES: Final = 5  #: to create a contact whose answer is lost
 _ANSWERED: Final = frozenset({400, 404, 409, 422})
 _AWARE: Final = pa.timestamp("us", "UTC")
 _PLAIN: Final[Mapping[str, pa.DataType]] = {
@@ -219,8 +221,9 @@ class IntercomApplication(Application[IntercomConfig]):
         notes = {int(place): note for note in journal.notes() for place in _places(note, "new")}
         there = {int(place) for note in journal.notes() for place in _places(note, "there")}
         done = {int(place): str(id_) for note in journal.notes() for place, id_ in _made(note).items()}
-        for start in range(0, len(rows), _LOOKED_UP):
-            chunk = rows[start : start + _LOOKED_UP]
+        size = _LOOKED_UP if all(row.values.get(EXTERNAL_ID) for row in rows) else _FEW
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
             fresh = [row for row in chunk if row.place not in notes and row.place not in there]
             ours = [row for row in chunk if row.place in notes]
             self._look_up(fresh, EXTERNAL_ID)
@@ -243,26 +246,28 @@ class IntercomApplication(Application[IntercomConfig]):
     def _insert(self, row: _Row) -> RowResult:
         """A new contact; one that may have been made already is looked for first."""
         if row.noted:
-            record = row.record or self._one(row)
-            if record is not None:
-                row.record = record
+            row.record = row.record or self._one(row)
+            if row.record is not None:
                 return self._update(row, created=True)
-            if _key(row) is None:
-                why = "it may have been created, and has no external id or e-mail to look for"
-                return RowResult(row=row.place, outcome=Outcome.UNKNOWN, message=why)
-        try:
-            answer = self._http.post("/contacts", json=row.body, allow=_ANSWERED)
-        except ConnectionLost:
+            if not row.values.get(EXTERNAL_ID):
+                return _unknown(row)
+        answer = self._create(row, row.body)
+        if answer is None or (answer.status == 409 and row.noted):
             row.noted = True
-            record = self._one(row)
-            if record is None and _key(row) is None:
-                raise
-            row.record = record
-            return self._insert(row) if record is None else self._update(row, created=True)
-        if answer.status == 409 and row.noted and (record := _conflicting(answer)) is not None:
-            row.record = record
-            return self._update(row, created=True)
+            row.record = self._one(row) if answer is None else _conflicting(answer)
+            return _unknown(row) if row.record is None else self._update(row, created=True)
         return self._finished(row, answer, created=True)
+
+    def _create(self, row: _Row, body: Mapping[str, Json]) -> Answer | None:
+        """The answer to a creation; None: it was lost. What has an external id can be sent again: it is made once."""
+        for _ in range(_TRIES):
+            try:
+                return self._http.post("/contacts", json=body, allow=_ANSWERED)
+            except ConnectionLost:
+                row.noted = True
+                if not row.values.get(EXTERNAL_ID):
+                    return None
+        return None
 
     def _upserted(self, rows: Sequence[_Row], by: str) -> Iterator[RowResult]:
         for start in range(0, len(rows), _LOOKED_UP):
@@ -275,19 +280,15 @@ class IntercomApplication(Application[IntercomConfig]):
         """A contact that is there by now, though the search didn't find it, is told by the refusal to create it."""
         if row.record is not None:
             return self._update(row)
-        body = {name: value for name, value in row.body.items() if value is not None}
-        try:
-            answer = self._http.post("/contacts", json=body, allow=_ANSWERED)
-        except ConnectionLost:
+        answer = self._create(row, {name: value for name, value in row.body.items() if value is not None})
+        if answer is None:
             row.record = self._one(row)
-            if row.record is not None:
-                return self._update(row, created=True)
-            answer = self._http.post("/contacts", json=body, allow=_ANSWERED)
+            return _unknown(row) if row.record is None else self._update(row, created=True)
         if answer.status == 409 and (record := _conflicting(answer)) is not None:
             row.record = record
             if b"archived" in answer.content:
                 self._http.post(f"{_path(record)}/unarchive", label=f"{_LABEL}/unarchive", repeatable=True)
-            return self._update(row)
+            return self._update(row, created=row.noted)
         return self._finished(row, answer, created=True)
 
     def _update(self, row: _Row, *, created: bool = False) -> RowResult:
@@ -444,6 +445,11 @@ def _conflicting(answer: Answer) -> str | None:
         if found and id_.strip():
             return id_.strip()
     return None
+
+
+def _unknown(row: _Row) -> RowResult:
+    why = "it may have been created, and without an external id that can't be told: look for it in Intercom"
+    return RowResult(row=row.place, outcome=Outcome.UNKNOWN, message=why)
 
 
 def _refused(place: int, why: str, blamed: str) -> RowResult:
