@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def sandbox(
     only: Annotated[
-        str | None, typer.Option(help="The services, not all of them: salesforce,bigcommerce,clevertap.")
+        str | None,
+        typer.Option(help="The services, not all of them: salesforce,bigcommerce,quickbooks,intercom,clevertap."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where they keep what they hold; by itself it is thrown away at the end.")
