@@ -12,17 +12,7 @@ import pytest
 
 from shell import Shell
 
-SEEDS = {
-    "users": (
-        "in:\n  type: intercom\n  access_token: xxxxxxx\n  target: users\n  incremental: false\nout:\n mode: append\n"
-    ),
-    "conversations": (
-        "in:\n  type: intercom\n  access_token: xxxxxxx\n  target: conversations\n  incremental: false\n"
-        "out:\n mode: append\n"
-    ),
-    "segments": "in:\n  type: intercom\n  access_token: xxxxxxx\n  target: segments\nout:\n mode: append\n",
-    "tags": "in:\n  type: intercom\n  access_token: xxxxxxx\n  target: tags\nout:\n mode: append\n",
-}
+UNKNOWN = "in:\n  type: marketo\n  access_token: xxxxxxx\n  target: leads\nout:\n mode: append\n"
 
 
 @pytest.fixture(params=["sqlite", "postgres"], autouse=True)
@@ -89,20 +79,19 @@ def prepare(home: Path, sql: str = "CREATE SCHEMA td_db; CREATE TABLE td_db.user
         db.execute(sql)
 
 
-@pytest.mark.parametrize("target", sorted(SEEDS))
-def test_an_application_without_a_connector_is_refused_by_name(suiro: Shell, tmp_path: Path, target: str) -> None:
+def test_an_application_without_a_connector_is_refused_by_name(suiro: Shell, tmp_path: Path) -> None:
     load = tmp_path / "load.yml"
-    load.write_text(SEEDS[target])
+    load.write_text(UNKNOWN)
     arguments = {
         "preview": [str(load)],
         "guess": [str(load)],
         "issue": [str(load), "--database", "td_sample_db", "--table", "td_sample_table", "--time-column", "created_at"],
-        "create": ["daily_intercom_import", "10 0 * * *", "td_sample_db", "td_sample_table", str(load)],
+        "create": ["daily_import", "10 0 * * *", "td_sample_db", "td_sample_table", str(load)],
     }
     for command, given in arguments.items():
         said = suiro("connector", command, *given)
         assert said.code == 2, command
-        assert f"{load}, line 2: in.type: there is no connector for intercom here" in said.err
+        assert f"{load}, line 2: in.type: there is no connector for marketo here" in said.err
         assert "xxxxxxx" not in said.err
     assert suiro("connector", "list", "--json").json == []
 
