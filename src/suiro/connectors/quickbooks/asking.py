@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from suiro.connectors.quickbooks.entities import CHANGED, DELETED, SIZE
-from suiro.connectors.quickbooks.objects import cells, flat, lines, told
+from suiro.connectors.quickbooks.entities import CHANGED, DELETED, RECURRING, SIZE
+from suiro.connectors.quickbooks.objects import cells, flat, lines, template, told
 from suiro.model.errors import AuthError, RateLimited, ResyncRequired, TransientError
 from suiro.toolkit.http.answers import Answer, Answers, Meaning, Reaction
 from suiro.toolkit.http.client import HttpClient
@@ -72,7 +72,8 @@ class Queries(Walk):
         return reader.page(lines(self._flat(_objects(_answered(answer, "QueryResponse")))), given)
 
     def _flat(self, objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [flat(one, self._custom) for one in objects]
+        wrapped = self._resource.name == RECURRING
+        return [flat(template(one) if wrapped else one, self._custom) for one in objects]
 
     def changed(self, reader: JsonRecords, since: datetime) -> Came:
         """All that changed since a moment, deletes among it. ResyncRequired where that is too much for one answer."""

@@ -14,6 +14,7 @@ from suiro.toolkit.http.resources import Cursor, Resource, columns
 SCOPE: Final = "com.intuit.quickbooks.accounting"
 SIZE: Final = 1_000  #: objects in an answer, the most there may be; of the log of changes all there are
 CHANGED: Final = "MetaData_LastUpdatedTime"
+RECURRING: Final = "RecurringTransaction"  #: its objects are transactions, each under the name of its kind
 DELETED: Final = "Deleted"  #: no member of the service's: what its log says of an object
 
 _SPLIT: Final[Mapping[str, tuple[str, ...]]] = {
@@ -242,6 +243,14 @@ OTHERS: Final = (
         "TaxPayment",
         "PaymentDate:date PaymentAccountRef:ref PaymentAmount:number Description Refund:bool",
         notes=_RARE,
+    ),
+    replace(
+        _entity(
+            RECURRING,
+            "Type Name RecurType Active:bool TxnDate:date TotalAmt:number RecurringInfo:json Transaction:json",
+            notes=("Templates: each whole in Transaction. What answers look like is after the XSD alone.",),
+        ),
+        cursor=None,
     ),
     replace(
         _entity("ExchangeRate", "SourceCurrencyCode TargetCurrencyCode Rate:rate AsOfDate:date"),

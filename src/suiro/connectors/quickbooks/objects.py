@@ -12,6 +12,7 @@ from suiro.toolkit.http.answers import Answer
 
 _OWN: Final = frozenset({"MetaData", "CustomerMemo", "ShipTo"})
 _REACHED: Final = re.compile(r"(?:Ref|Phone|Mobile|Fax|EmailAddr|Email|EmailCc|EmailBcc|WebAddr)$")
+_COMMON: Final = ("Id", "SyncToken", "TxnDate", "TotalAmt", "RecurringInfo", "MetaData", "domain", "sparse")
 _MARK: Final = f"\0{token_hex(8)}:"  #: stands before fractions that are kept as they were written
 _FRACTION: Final = re.compile(f'"{re.escape(json.dumps(_MARK)[1:-1])}([^"]*)"')
 
@@ -50,6 +51,15 @@ def flat(record: Mapping[str, Any], custom: Sequence[str]) -> dict[str, Any]:
                 held = [value for member, value in one.items() if member.endswith("Value")]
                 found[f"CustomField_{one['Name']}"] = _plain(held[0]) if held else None
     return found
+
+
+def template(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A recurring transaction, which stands under the name of its kind: what all kinds have, and the whole."""
+    kind, inner = next(iter(record.items())) if len(record) == 1 else (None, record)
+    schedule = inner.get("RecurringInfo") or {}
+    common = {name: inner[name] for name in _COMMON if name in inner}
+    own = {name: schedule[name] for name in ("Name", "RecurType", "Active") if name in schedule}
+    return {**common, **own, "Type": kind, "Transaction": inner}
 
 
 def _plain(value: Any) -> str:

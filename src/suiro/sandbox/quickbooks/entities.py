@@ -52,13 +52,15 @@ OTHERS: Final = frozenset(
         "CustomerType",
         "ExchangeRate",
         "Preferences",
+        "RecurringTransaction",
         "TaxAgency",
         "JournalCode",
         "TaxPayment",
     }
 )
 ALL: Final = NAMES | TRANSACTIONS | OTHERS
-BY_PATH: Final = {name.lower(): name for name in ALL}
+WRAPPED: Final = "RecurringTransaction"  #: its objects stand under the name of their kind; how is unverified
+BY_PATH: Final = {name.lower(): name for name in ALL - {WRAPPED}}
 UNLOGGED: Final = frozenset({"JournalCode", "TaxAgency", "TimeActivity", "TaxCode", "TaxRate"})  #: [DOC]
 #: The member that names an object, of which no two may be the same.
 NAMED: Final = {"Customer": "DisplayName", "Vendor": "DisplayName", "Employee": "DisplayName"}

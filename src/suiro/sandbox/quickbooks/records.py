@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from suiro.sandbox.database import Database
 from suiro.sandbox.quickbooks.answers import Body
-from suiro.sandbox.quickbooks.entities import NAMES
+from suiro.sandbox.quickbooks.entities import NAMES, WRAPPED
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -48,7 +48,11 @@ class Kept:
         own: Body = {} if self.entity == "ExchangeRate" else {"Id": str(self.id), "SyncToken": str(self.token)}
         active = {"Active": self.active} if self.entity in NAMES else {}
         times = {"CreateTime": moment(self.created, zone), "LastUpdatedTime": changed}
-        return {**own, "domain": "QBO", "sparse": False, **active, **self.body, "MetaData": times}
+        body, kind = self.body, None
+        if self.entity == WRAPPED:
+            kind, body = next(iter(self.body.items()))
+        told = {**own, "domain": "QBO", "sparse": False, **active, **body, "MetaData": times}
+        return told if kind is None else {kind: told}
 
 
 def moment(seconds: int, zone: ZoneInfo) -> str:

@@ -52,6 +52,18 @@ REST: Final[Mapping[str, tuple[Body, ...]]] = {
     "Budget": (
         {"Name": "This year", "BudgetType": "ProfitAndLoss", "BudgetEntryType": "Monthly", "StartDate": "2026-01-01"},
     ),
+    "RecurringTransaction": (
+        {
+            "Invoice": {
+                "RecurringInfo": {"Name": "毎月の請求", "RecurType": "Automated", "Active": True},
+                "TxnDate": "2026-01-31",
+                "TotalAmt": 120.5,
+                "CustomerRef": {"value": "1"},
+                "Line": [{"Amount": 120.5, "DetailType": "SubTotalLineDetail", "SubTotalLineDetail": {}}],
+            }
+        },
+        {"Bill": {"RecurringInfo": {"Name": "Rent", "RecurType": "Reminded", "Active": False}, "TotalAmt": 900}},
+    ),
     "Attachable": ({"FileName": "領収書.pdf", "ContentType": "application/pdf", "Size": 1234, "Note": "receipt"},),
     "Preferences": (
         {
