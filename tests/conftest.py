@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from typing import TYPE_CHECKING
 
@@ -31,19 +32,43 @@ MARIADB = installed_mariadb()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a suite that runs on two servers the second one gets a third, another each time; all with SUIRO_EVERY_STEP."""
+    """A third of the tests on further systems stay, others each time; with SUIRO_EVERY_STEP=1 all.
+
+    These are a suite's on the second PostgreSQL, and those marked `crossed(NAME, ...)`, whose parameters of these names
+    are systems: each with its other parameters stays on one choice of systems at least.
+    """
     chance = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # the same in all processes of a run
     if EVERY or chance is None:
         return
-    left = [item for item in items if _on_second(item) and zlib.crc32(f"{chance} {item.nodeid}".encode()) % 3]
-    config.hook.pytest_deselected(items=left)
-    gone = set(left)
+    gone, seen = set[pytest.Item](), set[str]()
+    for item in sorted(items, key=lambda item: _drawn(chance, item)):
+        further = _crossed(item) in seen or _on_second(item)
+        seen.add(_crossed(item))
+        if further and _drawn(chance, item) % 3:
+            gone.add(item)
+    config.hook.pytest_deselected(items=sorted(gone, key=lambda item: item.nodeid))
     items[:] = [item for item in items if item not in gone]
 
 
+def _drawn(chance: str, item: pytest.Item) -> int:
+    return zlib.crc32(f"{chance} {item.nodeid}".encode())
+
+
+def _params(item: pytest.Item) -> dict[str, object]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
+def _crossed(item: pytest.Item) -> str:
+    """What a test does, wherever it does it."""
+    marker = item.get_closest_marker("crossed")
+    if marker is None:
+        return item.nodeid
+    others = {name: value for name, value in _params(item).items() if name not in marker.args}
+    return re.sub(r" at 0x\w+", "", f"{item.nodeid.partition('[')[0]} {others}")  # alike in all processes
+
+
 def _on_second(item: pytest.Item) -> bool:
-    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    suite = item.getparent(pytest.Class)
+    suite, params = item.getparent(pytest.Class), _params(item)
     return INSTALLED is not None and suite is not None and params.get("any_postgres_url") == "postgres18_url"
 
 

@@ -58,6 +58,8 @@ CARRIED: dict[str, Rows] = {
     "vanished column": [(11, None), (12, None), (13, None)],
 }
 
+pytestmark = pytest.mark.crossed("place")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

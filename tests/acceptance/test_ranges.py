@@ -37,6 +37,8 @@ SPOILT = {
     "sqlite": ("day = 'no day'", "day = '2026-01-08'"),
 }
 
+pytestmark = pytest.mark.crossed("source", "there")
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
