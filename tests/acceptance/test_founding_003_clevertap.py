@@ -122,7 +122,7 @@ def test_003_13_profiles_come_once_each(suiro: Shell, project: Project) -> None:
 def test_003_15_credentials_and_event_names_in_a_folder_of_csv_files_out(
     suiro: Shell, project: Project, tmp_path: Path
 ) -> None:
-    said = suiro("copy", uri(project, *EXPORTED), f"file://{tmp_path}/out/?format=csv", "--all")
+    said = suiro("copy", uri(project, *EXPORTED), f"file://{tmp_path}/out/", "--all")
     assert said.code == 0, said.err
     files = {path.name: path for path in (tmp_path / "out").glob("*.csv")}
     assert set(files) == {f"{name}.csv" for name in (*EXPORTED, "profiles")}

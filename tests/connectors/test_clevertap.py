@@ -390,3 +390,12 @@ def test_columns_that_are_chosen_come_alone(project: Project, opened: Open) -> N
     found = opened(project).read("Charged", columns=["_key", "identity"])
     assert set(found.rows[0]) == {"_key", "identity"} and len(found.rows) == len(project.records("Charged"))
     assert pa.types.is_string(events_schema(None).field("_key").type)
+
+
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [("out/", "Charged.csv"), ("out/?written_as=jsonl", "Charged.jsonl"), ("out/Charged.parquet", "Charged.parquet")],
+)
+def test_files_are_csv_where_nothing_names_a_format(project: Project, tmp_path: Path, place: str, file: str) -> None:
+    run = copied(project.uri(events="Charged"), f"file://{tmp_path}/{place}", "Charged")
+    assert run.rows_read > 0 and (tmp_path / "out" / file).is_file()

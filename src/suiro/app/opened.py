@@ -31,8 +31,8 @@ class Connection:
             raise ConfigError(f"{self.connector.title} can't be read from", hint="Choose another source.")
         return self.connector.source(self.config, context)
 
-    def destination(self, context: Context) -> Destination[Any]:
-        """Open it for writing."""
+    def destination(self, context: Context, source: Connection | None = None) -> Destination[Any]:
+        """Open it for writing. `source` is where rows come from: some are wanted in files of a format of their own."""
         if self.connector.destination is None and self.connector.application is not None:
             raise ConfigError(
                 f"{self.connector.title} is an application: its records are written by jobs alone, which are planned "
@@ -41,7 +41,10 @@ class Connection:
             )
         if self.connector.destination is None:
             raise ConfigError(f"{self.connector.title} can't be written to", hint="Choose another destination.")
-        return self.connector.destination(self.config, context)
+        config, wanted = self.config, None if source is None else source.connector.files_as
+        if wanted is not None and getattr(config, "written_as", None) == "guess":
+            config = config.model_copy(update={"written_as": wanted})
+        return self.connector.destination(config, context)
 
     def application(self, context: Context) -> Application[Any]:
         """Open it for writing its records."""

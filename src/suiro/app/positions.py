@@ -76,7 +76,7 @@ def _move(
         raise ConfigError(f"{one.name} is read in full each time", hint="Only incremental tasks have a position.")
     with ExitStack() as stack:
         task = mapped_task(dataclasses.replace(task, generation=one.generation), rules, source, context).task
-        writer = stack.enter_context(closing(destination.destination(context)))
+        writer = stack.enter_context(closing(destination.destination(context, source)))
         opened = stack.enter_context(closing(mapped_source(task, source.source(context), writer.capabilities, context)))
         reader = asked_source(carried_task(task), opened, context, stack)
         plan = plan_task(carried_task(task), reader, writer.capabilities)

@@ -116,7 +116,7 @@ def plan_of(mapped: MappedTask, source: Connection, destination: Connection, con
     """One task's plan as plain data."""
     task = mapped.task
     with ExitStack() as stack:
-        writer = stack.enter_context(closing(destination.destination(context)))
+        writer = stack.enter_context(closing(destination.destination(context, source)))
         opened = stack.enter_context(closing(mapped_source(task, source.source(context), writer.capabilities, context)))
         reader = asked_source(carried_task(task), opened, context, stack)
         check_level(task, writer)
@@ -198,7 +198,7 @@ def _systems(
 
     return Systems(
         source=reader,
-        destination=lambda: destination.destination(context),
+        destination=lambda: destination.destination(context, source),
         identity=source.config.identity(),
     )
 

@@ -162,7 +162,7 @@ def _open(
 ) -> _Opened:
     if task.limit is not None:
         raise ConfigError("a copy with a limit has no table to compare a stream with", hint="Leave the limit out.")
-    writer = stack.enter_context(closing(destination.destination(context)))
+    writer = stack.enter_context(closing(destination.destination(context, source)))
     below = mapped_source(task, source.source(context), writer.capabilities, context)
     opened = stack.enter_context(closing(below))
     carried = carried_task(task)

@@ -43,4 +43,5 @@ class Connector:
     destination: type[Destination[Any]] | None = None
     application: type[Application[Any]] | None = None  #: takes rows back, one by one or in bulk jobs; holds no tables
     sign_in: SignIn | None = None  #: where somebody at a browser can sign in for a connection
+    files_as: str | None = None  #: the format of files that its rows are wanted in, where nobody names one
     stability: Literal["alpha", "beta", "stable"] = "alpha"

@@ -14,4 +14,5 @@ connector = Connector(
     schemes=("clevertap",),
     source=CleverTapSource,
     application=CleverTapApplication,
+    files_as="csv",
 )

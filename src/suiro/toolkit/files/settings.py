@@ -56,6 +56,11 @@ class FileSettings(ConnectorConfig):
     format: Literal["guess", "csv", "jsonl", "parquet", "excel"] = Field(
         default="guess", title="Format", description="guess: by the file's name, then by its content."
     )
+    written_as: Literal["guess", "parquet", "csv", "jsonl"] = Field(
+        default="guess",
+        title="Written as",
+        description="The format of files whose names tell none. guess: what the source's users expect, else Parquet.",
+    )
     compression: Literal["guess", "none", "gzip", "zstd", "zip"] = Field(
         default="guess",
         title="Compression",

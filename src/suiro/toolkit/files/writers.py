@@ -28,7 +28,8 @@ _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 def extension(settings: FileSettings, file: str = "") -> str:
     """The extension of table files; `file` is the file that the location names, if any. ConfigError for Excel, ZIP."""
     named = take_apart(file)
-    format_ = settings.format if settings.format != "guess" else named.format or "parquet"
+    otherwise = "parquet" if settings.written_as == "guess" else settings.written_as
+    format_ = settings.format if settings.format != "guess" else named.format or otherwise
     compression = settings.compression if settings.compression != "guess" else named.compression or "none"
     if format_ not in _EXTENSIONS or compression not in _SUFFIXES:
         raise ConfigError(
