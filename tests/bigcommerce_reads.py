@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
 from suiro.connectors.bigcommerce import RESOURCES, BigCommerceConfig, BigCommerceSource
-from suiro.model.change import OP, SEQ, Checkpoint, Rejected, Rows, SchemaChange
+from suiro.model.change import OP, SEQ, Change, Checkpoint, Rejected, Rows, SchemaChange
 from suiro.model.schema import Position, ReadMode
 from suiro.model.selection import Selection
 from suiro.testing.context import LocalContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from shopping import Shop
@@ -45,6 +45,25 @@ class Found:
     schemas: list[pa.Schema] = field(default_factory=list)
     rejected: list[Any] = field(default_factory=list)
     deduplicated: int = 0
+
+    @classmethod
+    def of(cls, changes: Iterable[Change], stop: int | None = None) -> Self:
+        """What is yielded, until the end or until so many checkpoints came."""
+        found = cls()
+        for change in changes:
+            match change:
+                case Rows():
+                    found.rows += rows_of(change.data)
+                    found.deduplicated += change.deduplicated
+                case Checkpoint():
+                    found.positions.append(change.position)
+                case SchemaChange():
+                    found.schemas.append(change.schema)
+                case Rejected():
+                    found.rejected += change.rows
+            if stop is not None and len(found.positions) >= stop:
+                break
+        return found
 
     @property
     def position(self) -> Position:
@@ -83,20 +102,8 @@ class Reader:
             rejects=True,
             deduplicate=deduplicate,
         )
-        found = Found()
         (read,) = self.source.plan([selection])
-        for change in self.source.read(read, since):
-            match change:
-                case Rows():
-                    found.rows += rows_of(change.data)
-                    found.deduplicated += change.deduplicated
-                case Checkpoint():
-                    found.positions.append(change.position)
-                case SchemaChange():
-                    found.schemas.append(change.schema)
-                case Rejected():
-                    found.rejected += change.rows
-        return found
+        return Found.of(self.source.read(read, since))
 
     def follow(self, name: str, since: Position | None = None, **how: Any) -> Found:
         return self.read(name, since, mode=ReadMode.INCREMENTAL, **how)

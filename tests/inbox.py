@@ -13,10 +13,9 @@ from typing import Any
 import httpx2
 import pyarrow as pa
 
-from bigcommerce_reads import Found, exact, rows_of
+from bigcommerce_reads import Found, exact
 from suiro.connectors.intercom.source import RESOURCES, IntercomConfig, IntercomSource
 from suiro.engine.accounts import Accounts
-from suiro.model.change import Checkpoint, Rejected, Rows, SchemaChange
 from suiro.model.schema import Position, ReadMode
 from suiro.model.selection import Selection
 from suiro.sandbox.server import Running
@@ -149,20 +148,8 @@ class Reader:
         cursor = stream.cursor_fields[0] if mode is ReadMode.INCREMENTAL else None
         names = tuple(chosen or stream.schema.names)
         selection = Selection(stream=stream, columns=names, read_mode=mode, cursor_field=cursor, rejects=True)
-        found = Found()
         (read,) = self.source.plan([selection])
-        for change in self.source.read(read, since):
-            match change:
-                case Rows():
-                    found.rows += rows_of(change.data)
-                    found.deduplicated += change.deduplicated
-                case Checkpoint():
-                    found.positions.append(change.position)
-                case SchemaChange():
-                    found.schemas.append(change.schema)
-                case Rejected():
-                    found.rejected += change.rows
-        return found
+        return Found.of(self.source.read(read, since))
 
     def follow(self, name: str, since: Position | None = None) -> Found:
         """An incremental read."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pyarrow as pa
 
-from bigcommerce_reads import Found, assert_same, exact, rows_of
+from bigcommerce_reads import Found, assert_same, exact
 from suiro.connectors.quickbooks.config import QuickBooksConfig
 from suiro.connectors.quickbooks.source import QuickBooksSource
-from suiro.model.change import Checkpoint, Rejected, Rows, SchemaChange
 from suiro.model.schema import Position, ReadMode
 from suiro.model.selection import Selection
 from suiro.sandbox.quickbooks.settings import Settings
@@ -161,22 +160,8 @@ class Reader:
             cursor_field=stream.cursor_fields[0] if mode is ReadMode.INCREMENTAL else None,
             rejects=True,
         )
-        found = Found()
         (read,) = self.source.plan([selection])
-        for change in self.source.read(read, since):
-            match change:
-                case Rows():
-                    found.rows += rows_of(change.data)
-                    found.deduplicated += change.deduplicated
-                case Checkpoint():
-                    found.positions.append(change.position)
-                case SchemaChange():
-                    found.schemas.append(change.schema)
-                case Rejected():
-                    found.rejected += change.rows
-            if stop is not None and len(found.positions) >= stop:
-                break
-        return found
+        return Found.of(self.source.read(read, since), stop)
 
     def follow(self, name: str, since: Position | None = None, **how: Any) -> Found:
         """An incremental read."""

@@ -301,3 +301,8 @@ def test_a_page_that_comes_twice_loses_nothing(company: Company) -> None:
     company.faults(next=["duplicate_page"])
     told = company.query("SELECT * FROM Customer ORDERBY Id STARTPOSITION 11 MAXRESULTS 10")["Customer"]
     assert len(told) == 12 and len({one["Id"] for one in told}) == 10
+
+
+def test_a_time_zone_that_is_none_is_refused(company: Company) -> None:
+    answer = company.http.patch(f"{company.url}/_sandbox/settings", json={"time_zone": "Mars/Olympus"})
+    assert answer.status_code == 400 and "is no IANA time zone" in answer.text

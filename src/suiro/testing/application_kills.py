@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +14,7 @@ from suiro.model.writeback import Action, Order, Outcome
 from suiro.spi.application import Application
 from suiro.testing.application_harness import ApplicationHarness, FileJournal, outcomes
 from suiro.testing.context import LocalContext
-from suiro.testing.faults import LONGEST_SECONDS, STEPS, Clock, hook
+from suiro.testing.faults import STEPS, Clock, Forks, serve_forks
 
 #: Calls before which a sending may die, beside those of `faults.STEPS`: a request leaves, an answer has come.
 SENDING_STEPS: Final = ("httpx2:HTTPTransport.handle_request", "httpx2:Response.read", "httpx2:Response.iter_raw")
@@ -38,82 +31,24 @@ class Sending:
     dies_at: int
 
 
-class Senders:
-    """A process that has imported everything and opened nothing; it forks one for each sending."""
+class Senders(Forks):
+    """Begets sendings of an application: `dies` takes a `Sending`."""
 
     def __init__(self, application: Application[Any], folder: Path, steps: Sequence[str]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._errors = folder / "senders.log"
-        with self._errors.open("wb") as errors:
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", "from suiro.testing.application_kills import serve; serve()"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-            )
-        self._send((type(application), application.config, tuple(steps)))
-
-    def dies(self, sending: Sending) -> bool:
-        """Whether it died at its step; False: it was done. RuntimeError when it failed by itself."""
-        self._send(sending)
-        assert self._server.stdout is not None
-        try:
-            status: int = pickle.load(self._server.stdout)
-        except EOFError:
-            status = -1
-        if status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-            return status != 0
-        raise RuntimeError(f"a sending failed (status {status}):\n{self._errors.read_text(errors='replace')[-3000:]}")
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._server.stdin is not None and self._server.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._server.stdin.close()
-        self._server.wait(LONGEST_SECONDS)
-        self._server.stdout.close()
-
-    def _send(self, message: object) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.write(pickle.dumps(message))
-        self._server.stdin.flush()
+        super().__init__("suiro.testing.application_kills", application, folder, steps, what="sending")
 
 
 def serve() -> None:
-    """The side of `Senders` in its process."""
-    orders, answers, clock = sys.stdin.buffer, sys.stdout.buffer, Clock()
-    try:
-        kind, config, steps = pickle.load(orders)
-        hook(clock.step, [*STEPS, *SENDING_STEPS, *steps])
-        pa.table([pa.array([0])], names=["x"])  # on its first table pyarrow imports much, once here instead of in each
-        while True:
-            sending = pickle.load(orders)
-            pid = os.fork()
-            if not pid:
-                _live(clock, kind, config, sending)
-            pickle.dump(os.waitpid(pid, 0)[1], answers)
-            answers.flush()
-    except EOFError:
-        return
+    """The server's side of `Senders`."""
+    serve_forks(_sent, [*STEPS, *SENDING_STEPS])
 
 
-def _live(clock: Clock, kind: type[Application[Any]], config: Any, sending: Sending) -> None:
-    """One sending; it never returns."""
-    signal.alarm(LONGEST_SECONDS)
-    status = 1
-    try:
-        application = kind(config, LocalContext(run="sending", workdir=sending.workdir))
-        clock.arm(sending.dies_at)
-        list(application.apply(sending.order, sending.rows, FileJournal(sending.journal)))
-        clock.arm(0)
-        application.close()
-        status = 0
-    except BaseException:  # noqa: BLE001  (told to the log, and by the status)
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def _sent(kind: type[Application[Any]], config: Any, sending: Sending, clock: Clock) -> None:
+    application = kind(config, LocalContext(run="sending", workdir=sending.workdir))
+    clock.arm(sending.dies_at)
+    list(application.apply(sending.order, sending.rows, FileJournal(sending.journal)))
+    clock.arm(0)
+    application.close()
 
 
 class ApplicationKillTests(ApplicationHarness):

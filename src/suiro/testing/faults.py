@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -90,25 +91,28 @@ class Clock:
                     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Mortals:
-    """The server process. `dies` carries out orders one by one; `close` ends it."""
+class Forks:
+    """A process that has imported everything and opened nothing; it forks one for each order. `close` ends it.
 
-    def __init__(self, destination: Destination[Any], folder: Path, steps: Sequence[str] = ()) -> None:
-        pickle.dumps((type(destination), destination.config))  # fails here rather than with a process started
+    `module` has the function `serve`, which calls `serve_forks`; `what` is what an order begets, in messages.
+    """
+
+    def __init__(self, module: str, opened: Any, folder: Path, steps: Sequence[str], *, what: str) -> None:
+        pickle.dumps((type(opened), opened.config))  # fails here rather than with a process started
         folder.mkdir(parents=True, exist_ok=True)
-        self._errors = folder / "mortals.log"
+        self._what, self._errors = what, folder / "forks.log"
         with self._errors.open("wb") as errors:
             self._server = subprocess.Popen(
-                [sys.executable, "-c", "from suiro.testing.faults import serve; serve()"],
+                [sys.executable, "-c", f"from {module} import serve; serve()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             )
-        self._send((type(destination), destination.config, tuple(steps)))
+        self._send((type(opened), opened.config, tuple(steps)))
 
-    def dies(self, order: Order) -> bool:
-        """Whether it died at its step; False: it carried the load. RuntimeError when it failed by itself."""
+    def dies(self, order: Any) -> bool:
+        """Whether it died at its step; False: it did what was ordered. RuntimeError when it failed by itself."""
         self._send(order)
         assert self._server.stdout is not None
         try:
@@ -117,10 +121,11 @@ class Mortals:
             status = -1
         if status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
             return status != 0
-        raise RuntimeError(f"a mortal failed (status {status}):\n{self._errors.read_text(errors='replace')[-3000:]}")
+        said = self._errors.read_text(errors="replace")[-3000:]
+        raise RuntimeError(f"a {self._what} failed (status {status}):\n{said}")
 
     def close(self) -> None:
-        """End the server."""
+        """End the process."""
         assert self._server.stdin is not None and self._server.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._server.stdin.close()
@@ -131,6 +136,13 @@ class Mortals:
         assert self._server.stdin is not None
         self._server.stdin.write(pickle.dumps(message))
         self._server.stdin.flush()
+
+
+class Mortals(Forks):
+    """Begets runs of a destination: `dies` takes an `Order`."""
+
+    def __init__(self, destination: Destination[Any], folder: Path, steps: Sequence[str] = ()) -> None:
+        super().__init__("suiro.testing.faults", destination, folder, steps, what="mortal")
 
 
 def carry(destination: Destination[Any], order: Order) -> None:
@@ -211,31 +223,43 @@ def _hook_sqlite(step: Callable[..., None]) -> None:
 
 
 def serve() -> None:
-    """The server's side of `Mortals`: orders come by standard input, what became of them goes to standard output."""
+    """The server's side of `Mortals`."""
+    serve_forks(_carried, STEPS)
+
+
+def _carried(kind: type[Destination[Any]], config: Any, order: Order, clock: Clock) -> None:
+    context = LocalContext(run=order.run, workdir=order.workdir)
+    clock.arm(order.dies_at)
+    carry(kind(config, context), order)
+
+
+Act = Callable[[Any, Any, Any, Clock], None]  # a class, its config, an order, and the clock to arm
+
+
+def serve_forks(act: Act, steps: Sequence[str]) -> None:
+    """The server's side of `Forks`: orders come by standard input, what became of them goes to standard output."""
     orders, answers, clock = sys.stdin.buffer, sys.stdout.buffer, Clock()
     try:
-        kind, config, steps = pickle.load(orders)
-        hook(clock.step, [*STEPS, *steps])
+        kind, config, more = pickle.load(orders)
+        hook(clock.step, [*steps, *more])
         pa.table([pa.array([0])], names=["x"])  # on its first table pyarrow imports much, once here instead of in each
         while True:
             order = pickle.load(orders)
             pid = os.fork()
             if not pid:
-                _live(clock, kind, config, order)
+                _live(partial(act, kind, config, order, clock))
             pickle.dump(os.waitpid(pid, 0)[1], answers)
             answers.flush()
     except EOFError:
         return
 
 
-def _live(clock: Clock, kind: type[Destination[Any]], config: Any, order: Order) -> None:
-    """A mortal's life; it never returns."""
+def _live(act: Callable[[], None]) -> None:
+    """One life; it never returns."""
     signal.alarm(LONGEST_SECONDS)
     status = 1
     try:
-        context = LocalContext(run=order.run, workdir=order.workdir)
-        clock.arm(order.dies_at)
-        carry(kind(config, context), order)
+        act()
         status = 0
     except BaseException:  # noqa: BLE001  (told to the log, and by the status)
         traceback.print_exc()

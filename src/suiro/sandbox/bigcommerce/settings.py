@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from suiro.sandbox import switches
 
 
-class Drift(BaseModel):
+class Drift(switches.Drift):
     """Records that change while somebody reads page by page: after every n-th page of a kind of record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    every: int = Field(default=0, ge=0)  #: 0: nothing changes
     resources: list[str] = Field(default_factory=lambda: ["customers", "orders", "products"])
-    change: int = Field(default=1, ge=0)
-    add: int = Field(default=1, ge=0)
-    delete: int = Field(default=1, ge=0)
-    at_most: int = Field(default=1000, ge=0)  #: so many times, then no more
-    seed: int = 0
 
 
-class Settings(BaseModel):
+class Settings(switches.Switches):
     """The switches. Those marked unverified stand for what no page of the vendor was found to say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     time_zone: str = "Asia/Tokyo"  #: the store's: dates without a time in filters are days there
     quota: int = Field(default=20_000, ge=0)  #: requests in one window; the vendor's plans have 150, 450 and more
@@ -41,16 +31,3 @@ class Settings(BaseModel):
     customers_partial: bool = False  #: a batch of customers with some wrong: 207 and the right ones kept (unverified)
     batch: int = Field(default=10, ge=1)  #: most records in one batch that is written, else 413 (unverified number)
     drift: Drift = Drift()
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no IANA time zone") from error
-        return name
-
-    def zone(self) -> ZoneInfo:
-        """The store's time zone."""
-        return ZoneInfo(self.time_zone)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
+
+from suiro.sandbox import switches
 
 
-class Settings(BaseModel):
+class Settings(switches.Switches):
     """The switches. Those marked unverified stand for what no page of the vendor was found to say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     time_zone: str = "Asia/Tokyo"  #: the project's: days and `ts` are in it
     downloads_at_once: int = Field(default=3, ge=0)  #: requests to download and report APIs, for each of them
@@ -27,16 +26,3 @@ class Settings(BaseModel):
     numbers_from: int = 1  #: of "Skipped record number" (unverified: the first record may be 0 or 1)
     dedupes_events: bool = False  #: an event of the same time and name and person is one event (unverified)
     cursor_seconds: float = Field(default=0.0, ge=0.0)  #: a cursor's life (undocumented); 0: it has no end
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no IANA time zone") from error
-        return name
-
-    def zone(self) -> ZoneInfo:
-        """The project's time zone."""
-        return ZoneInfo(self.time_zone)

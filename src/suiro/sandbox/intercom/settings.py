@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from suiro.sandbox import switches
 
 
-class Drift(BaseModel):
+class Drift(switches.Drift):
     """Records that change while somebody reads page by page: after every n-th page of contacts or conversations."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    every: int = Field(default=0, ge=0)  #: 0: nothing changes
     resources: list[str] = Field(default_factory=lambda: ["contacts", "conversations"])
-    change: int = Field(default=1, ge=0)
-    add: int = Field(default=1, ge=0)
-    delete: int = Field(default=1, ge=0)
-    at_most: int = Field(default=1000, ge=0)  #: so many times, then no more
-    seed: int = 0
 
 
-class Settings(BaseModel):
+class Settings(switches.Switches):
     """The switches. Those marked unverified stand for what no page of the vendor was found to say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     time_zone: str = "Asia/Tokyo"  #: the workspace's: searches among contacts know its days alone
     limit: int = Field(default=20_000, ge=0)  #: requests in one window; 1,000 a minute are 167 in one
@@ -39,16 +29,3 @@ class Settings(BaseModel):
     scroll_size: int = Field(default=100, ge=1)  #: companies in one step of a scroll (unverified number)
     day_search: bool = True  #: searches among contacts know whole days alone
     drift: Drift = Drift()
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no IANA time zone") from error
-        return name
-
-    def zone(self) -> ZoneInfo:
-        """The workspace's time zone."""
-        return ZoneInfo(self.time_zone)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from suiro.sandbox import switches
 
 
-class Settings(BaseModel):
+class Settings(switches.Switches):
     """The switches."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     time_zone: str = "America/Los_Angeles"  #: the company's: its moments are written with that zone's offset
     access_seconds: float = 3600.0  #: how long an access token is good [REC]
@@ -26,7 +25,3 @@ class Settings(BaseModel):
     cdc_false_deletes: int = Field(default=0, ge=0)  #: so many that only changed are told as deleted [WEB]
     drift_every: int = Field(default=0, ge=0)  #: after every n-th page that is queried objects change; 0: never
     user_company: str | None = None  #: the company that a user chooses at the page of consent; else this one
-
-    def zone(self) -> ZoneInfo:
-        """The company's time zone."""
-        return ZoneInfo(self.time_zone)
