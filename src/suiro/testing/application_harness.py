@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ import pytest
 from suiro.model.schema import Json
 from suiro.model.writeback import Action, ObjectFacts, Order, Outcome, RowResult
 from suiro.spi.application import Application
-from suiro.testing.context import LocalContext
+from suiro.testing.harness import Harness
 
 Values = Mapping[str, Any]  #: of a record, by field
 
@@ -39,14 +38,13 @@ class FileJournal:
             os.fsync(out.fileno())
 
 
-class ApplicationHarness(ABC):
+class ApplicationHarness(Harness[Application[Any]]):
     """The author's part: an object with an external id, values for it, and a look at its records from outside.
 
     Every test has its own instance and an empty folder, `self.folder`. The object may hold records of other tests.
     Values are plain Python values, of the fields' types; every record that a test makes has an external id of its own.
     """
 
-    folder: Path
     object: ClassVar[str]  #: that the tests write to
     external_id: ClassVar[str]  #: a text field of it that the application itself keeps unique
     text: ClassVar[str]  #: a text field that may be changed and emptied, and that several records may share
@@ -88,35 +86,6 @@ class ApplicationHarness(ABC):
         pytest.skip("the suite is not told how a record is locked (lock)")
 
     # --- what tests are made of
-
-    @pytest.fixture(autouse=True)
-    def _suite(self, tmp_path: Path) -> Iterator[None]:
-        self.prepare(tmp_path / "suite")
-        yield
-        self.finish()
-
-    def prepare(self, folder: Path) -> None:
-        """Begin a test in an empty folder."""
-        folder.mkdir()
-        self.folder = folder
-        self._opened: list[Application[Any]] = []
-        self._numbers = itertools.count(1)
-
-    def finish(self) -> None:
-        """Close what the test opened."""
-        while self._opened:
-            self._opened.pop().close()
-
-    def context(self) -> LocalContext:
-        """A context with a run id and a workdir of its own."""
-        run = f"run{next(self._numbers)}"
-        return LocalContext(run=run, workdir=self.folder / f"work-{run}")
-
-    def open(self) -> Application[Any]:
-        """An application that is closed after the test."""
-        application = self.make()
-        self._opened.append(application)
-        return application
 
     def described(self) -> tuple[ObjectFacts, pa.Schema]:
         """The object's facts and types."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -21,7 +19,7 @@ from suiro.model.selection import WriteMode, WriteSpec
 from suiro.model.summary import EMPTY, Summary
 from suiro.spi.destination import Capabilities, Claim, Destination, Marker, Published, Staged
 from suiro.testing.cells import assert_rows, decoded
-from suiro.testing.context import LocalContext
+from suiro.testing.harness import Harness
 from suiro.testing.load import Load
 
 RIGHT = Summary(rows=-1, columns={})  #: stands for "what the rows add up to" where a test expects no other summary
@@ -29,14 +27,13 @@ EVERY_MODE = pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.REPLAC
 SCHEMA = pa.schema([("id", pa.int64()), ("name", pa.string()), ("v", pa.int64())])
 
 
-class DestinationHarness(ABC):
+class DestinationHarness(Harness[Destination[Any]]):
     """The author's part: `make`, `read`, `drop`, `leftovers`; the rest has defaults.
 
     Every test has its own instance and an empty folder, `self.folder`. Destinations that a test opens by
     `self.open()` are closed after it.
     """
 
-    folder: Path
     seconds_to_notice_death: ClassVar[float] = 20  #: until the system ends the lease of a process that was killed
 
     # --- the author's part
@@ -74,38 +71,9 @@ class DestinationHarness(ABC):
 
     # --- what tests are made of
 
-    @pytest.fixture(autouse=True)
-    def _suite(self, tmp_path: Path) -> Iterator[None]:
-        self.prepare(tmp_path / "suite")
-        yield
-        self.finish()
-
-    def prepare(self, folder: Path) -> None:
-        """Begin a test in an empty folder."""
-        folder.mkdir()
-        self.folder = folder
-        self._opened: list[Destination[Any]] = []
-        self._numbers = itertools.count(1)
-
-    def finish(self) -> None:
-        """Close what the test opened."""
-        while self._opened:
-            self._opened.pop().close()
-
-    def context(self) -> LocalContext:
-        """A context with a run id and a workdir of its own."""
-        run = f"run{next(self._numbers)}"
-        return LocalContext(run=run, workdir=self.folder / f"work-{run}")
-
     def fresh(self, stem: str = "t") -> str:
         """The full name of a table that no other call returned."""
         return self.table_name(f"{stem}_{next(self._numbers)}")
-
-    def open(self) -> Destination[Any]:
-        """A destination that is closed after the test, unless `close` did."""
-        destination = self.make()
-        self._opened.append(destination)
-        return destination
 
     def close(self, destination: Destination[Any]) -> None:
         """Close it now."""

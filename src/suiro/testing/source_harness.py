@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -22,7 +20,7 @@ from suiro.model.selection import Selection
 from suiro.spi.powers import Queries
 from suiro.spi.source import Read, Source
 from suiro.testing.cells import assert_rows, decoded, together
-from suiro.testing.context import LocalContext
+from suiro.testing.harness import Harness
 
 SCHEMA = pa.schema([("id", pa.int64()), ("name", pa.string()), ("v", pa.int64())])
 
@@ -50,14 +48,12 @@ class Found:
         return found
 
 
-class SourceHarness(ABC):
+class SourceHarness(Harness[Source[Any]]):
     """The author's part: `make`, `fill`, `add`; the rest has defaults.
 
     Every test has its own instance and an empty folder, `self.folder`. Sources that a test opens by `self.open()`
     are closed after it.
     """
-
-    folder: Path
 
     # --- the author's part
 
@@ -89,35 +85,6 @@ class SourceHarness(ABC):
     keeps_null: ClassVar[bool] = True  #: the system tells NULL from an empty text
 
     # --- what tests are made of
-
-    @pytest.fixture(autouse=True)
-    def _suite(self, tmp_path: Path) -> Iterator[None]:
-        self.prepare(tmp_path / "suite")
-        yield
-        self.finish()
-
-    def prepare(self, folder: Path) -> None:
-        """Begin a test in an empty folder."""
-        folder.mkdir()
-        self.folder = folder
-        self._opened: list[Source[Any]] = []
-        self._numbers = itertools.count(1)
-
-    def finish(self) -> None:
-        """Close what the test opened."""
-        while self._opened:
-            self._opened.pop().close()
-
-    def context(self) -> LocalContext:
-        """A context with a run id and a workdir of its own."""
-        run = f"run{next(self._numbers)}"
-        return LocalContext(run=run, workdir=self.folder / f"work-{run}")
-
-    def open(self) -> Source[Any]:
-        """A source that is closed after the test."""
-        source = self.make()
-        self._opened.append(source)
-        return source
 
     def fresh(self, stem: str = "s") -> str:
         """The full name of a stream that no other call returned."""
