@@ -41,9 +41,12 @@ from ssh import (
 from suiro.app.connections import check, connection
 from suiro.app.runs import Copy, Copying
 from suiro.app.workbench import sql
+from suiro.connectors.postgres.config import PostgresConfig
+from suiro.connectors.postgres.raw import copy_out
 from suiro.model.errors import AuthError, ConfigError, ConnectionLost, SuiroError
 from suiro.model.job import Task
 from suiro.model.run import Status
+from suiro.testing.context import LocalContext
 from suiro.toolkit.sql import tunnel
 from suiro.toolkit.sql.tunnel import reach
 
@@ -500,6 +503,42 @@ def test_rows_go_by_adbc_with_tls_through_the_tunnel(
     assert _sums(postgres_url) == _sums(tls_url)
     copied(postgres_url, conn, "big", table="back", key=("id",), cursor="at")
     assert _sums(tls_url, "back") == _sums(postgres_url)
+
+
+@pytest.mark.parametrize("tunnelled", [False, True], ids=["straight", "tunnelled"])
+def test_rows_pass_as_they_are_with_tls_and_a_client_certificate(
+    sshd: SshServer, tls_url: str, authority: Authority, postgres_url: str, tunnelled: bool
+) -> None:
+    """Binary COPY takes the same way as all sessions, and checks the same name."""
+    with psycopg.connect(tls_url) as session:
+        session.execute(f"DROP TABLE IF EXISTS big; {MAKE_POSTGRES.format(rows=FEW)}".encode())
+        session.execute("GRANT SELECT ON big TO by_certificate")
+    certificate, key = authority.sign("by_certificate")
+    at = urlsplit(tls_url)
+    conn = f"postgresql://by_certificate@localhost:{at.port}{at.path}?sslmode=verify-full"
+    conn += f"&sslrootcert={authority.certificate}&sslcert={certificate}&sslkey={key}"
+    done = copied(through(conn, sshd) if tunnelled else conn, postgres_url, "big")
+    assert done.path == "postgresql binary COPY"
+    assert _sums(postgres_url) == _sums(tls_url)
+
+
+def test_rows_do_not_pass_from_a_server_with_another_name(tls_url: str, authority: Authority, tmp_path: Path) -> None:
+    by_address = urlsplit(tls_url.replace("localhost", "127.0.0.1"))
+    config = PostgresConfig.model_validate(
+        {
+            "host": by_address.hostname,
+            "port": by_address.port,
+            "database": by_address.path[1:],
+            "user": by_address.username,
+            "password": by_address.password,
+            "sslmode": "verify-full",
+            "sslrootcert": str(authority.certificate),
+        }
+    )
+    context = LocalContext(run="tls", workdir=tmp_path)
+    never = copy_out(config, context, lambda session, output: session.execute(""), snapshot=None, version=150000)
+    with pytest.raises(psycopg.OperationalError, match=r"certificate is not valid for '127\.0\.0\.1'"):
+        next(never)
 
 
 def test_postgresql_takes_a_client_certificate(sshd: SshServer, tls_url: str, authority: Authority) -> None:

@@ -21,7 +21,7 @@ class ConnectorConfig(BaseModel):
     other fields are filled from the URI's query by their names.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     def identity(self) -> str:
         """What makes two connections the same system and database; no secrets, no tuning settings.

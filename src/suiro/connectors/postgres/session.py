@@ -61,7 +61,7 @@ def connect(config: PostgresConfig, context: Context) -> Session:
     way = config.way(context)
     try:
         with way.told(), told(config, context):
-            session = _Session.connect(**_parameters(config, way), autocommit=True)
+            session = _Session.connect(**parameters(config, way.at), autocommit=True)
     except BaseException:
         way.close()
         raise
@@ -80,8 +80,8 @@ def connect(config: PostgresConfig, context: Context) -> Session:
 
 def uri(config: PostgresConfig, way: Way) -> str:
     """The connection as a libpq URI, secrets included; for drivers that take nothing else."""
-    parameters = {k: str(v) for k, v in _parameters(config, way).items() if k != "client_encoding"}
-    return "postgresql:///?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in parameters.items())
+    given = {k: str(v) for k, v in parameters(config, way.at).items() if k != "client_encoding"}
+    return "postgresql:///?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
 
 
 def answer(session: Session) -> PGresult | None:
@@ -124,9 +124,9 @@ def version_note(session: Session) -> tuple[str, ...]:
     return (f"PostgreSQL {major} was never tested with Suiro; {' and '.join(map(str, TESTED))} were.",)
 
 
-def _parameters(config: PostgresConfig, way: Way) -> dict[str, Any]:
-    """What libpq needs; through a tunnel `host` only names the server, whose certificate must have that name."""
-    hostaddr, port = way.at or (None, config.port)
+def parameters(config: PostgresConfig, at: tuple[str, int] | None) -> dict[str, Any]:
+    """What libpq needs; connecting to `at`, `host` only names the server, whose certificate must have that name."""
+    hostaddr, port = at or (None, config.port)
     given = {
         "host": config.host,
         "hostaddr": hostaddr,

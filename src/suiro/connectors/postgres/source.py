@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from suiro.connectors.postgres.destination import FORMAT
 from suiro.connectors.postgres.dialect import DIALECT
 from suiro.connectors.postgres.nan import as_sent, careful, with_decimals
 from suiro.connectors.postgres.query import rows_of
-from suiro.connectors.postgres.raw import copy_out
+from suiro.connectors.postgres.raw import Output, copy_out
 from suiro.connectors.postgres.session import Session, connect, told, version_note
 from suiro.connectors.postgres.summary import summarise_relation
 from suiro.connectors.postgres.tables import Relation, columns_sql, find_relation, locate, primary_key, quote
@@ -171,11 +171,18 @@ class PostgresSource(HashingSource[PostgresConfig], OffersQueries, Summarises, S
     def read_raw(self, read: Read) -> Iterator[bytes | memoryview | Checkpoint]:
         (selection,) = read.selections
         relation = self._relation(selection.stream)
-        names = columns_sql(selection.columns)
-        plain = relation.kind == "r" and selection.where is None
-        what = f"{relation.sql} ({names})" if plain else f"(SELECT {names} FROM {self._from(selection)})"
-        with closing(self._in_snapshot()) as session, told(self.config, self.context, "reading"):
-            yield from copy_out(session, f"COPY {what} TO STDOUT (FORMAT binary)", self.context)
+        names = list(selection.columns)
+
+        def copied(session: Any, output: Output) -> Awaitable[Any]:
+            if relation.kind == "r" and selection.where is None:
+                whole = {"schema_name": relation.schema, "columns": names}
+                return session.copy_from_table(relation.name, **whole, output=output, format="binary")  # type: ignore[no-any-return]
+            asked = f"SELECT {columns_sql(names)} FROM {self._from(selection)}"
+            return session.copy_from_query(asked, output=output, format="binary")  # type: ignore[no-any-return]
+
+        version = self._session.info.server_version
+        with told(self.config, self.context, "reading"):
+            yield from copy_out(self.config, self.context, copied, snapshot=self._snapshot, version=version)
         yield Checkpoint({})
 
     def canonical(self, stream: Stream, column: str, form: Form) -> str | None:

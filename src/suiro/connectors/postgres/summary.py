@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,9 +29,9 @@ def summarise_relation(
     rows = 0
     for start in range(0, max(len(fields), 1), _MOST):
         part = fields[start : start + _MOST]
-        asked = ", ".join(["count(*)", *(e for field in part for e in _expressions(field, field.name in key))])
-        answer = session.execute(f"SELECT {asked} FROM {from_sql}".encode()).fetchone()
-        assert answer is not None
+        answer = _asked(session, from_sql, part, key, nan=False)
+        if any(isinstance(value, Decimal) and value.is_nan() for value in answer):
+            answer = _asked(session, from_sql, part, key, nan=True)
         rows = int(answer[0])
         values = iter(answer[1:])
         for field in part:
@@ -38,10 +39,20 @@ def summarise_relation(
     return Summary(rows=rows, columns=total)
 
 
-def _expressions(field: pa.Field, ranged: bool) -> list[str]:
+def _asked(
+    session: Session, from_sql: str, fields: Sequence[pa.Field], key: Sequence[str], *, nan: bool
+) -> tuple[Any, ...]:
+    """The row of figures. `nan`: where a column holds NaN; to look for it in every row takes a tenth of the time."""
+    asked = ", ".join(["count(*)", *(e for field in fields for e in _expressions(field, field.name in key, nan=nan))])
+    answer = session.execute(f"SELECT {asked} FROM {from_sql}".encode()).fetchone()
+    assert answer is not None
+    return answer
+
+
+def _expressions(field: pa.Field, ranged: bool, *, nan: bool = True) -> list[str]:
     column = quote(field.name)
     asked = [f"count({column})"]
-    total = _total(field, column)
+    total = _total(field, column, nan=nan)
     if total is not None:
         asked.append(total)
     if ranged and has_range(field):
@@ -50,7 +61,7 @@ def _expressions(field: pa.Field, ranged: bool) -> list[str]:
     return asked
 
 
-def _total(field: pa.Field, column: str) -> str | None:
+def _total(field: pa.Field, column: str, *, nan: bool) -> str | None:
     type_ = field.type
     match measure_of(field):
         case None:
@@ -66,7 +77,8 @@ def _total(field: pa.Field, column: str) -> str | None:
             bits = f"('x' || encode(float4send({column}), 'hex'))::bit(32)::int"
             return f"sum(CASE WHEN {column} = 'NaN' THEN {_NAN4} ELSE {bits} END)"
         case Measure.SUM if pa.types.is_decimal(type_):
-            return f"sum({column}) FILTER (WHERE {column} <> 'NaN') * {10**type_.scale}"
+            numbers = f" FILTER (WHERE {column} <> 'NaN')" if nan else ""
+            return f"sum({column}){numbers} * {10**type_.scale}"
         case Measure.SUM:
             return f"sum({_number(field, column)}){_finite(field, column)}"
 

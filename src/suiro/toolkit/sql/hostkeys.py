@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from filelock import FileLock
-
 from suiro.model.errors import ConfigError
 from suiro.toolkit.home import home
 from suiro.toolkit.sql.ssh import SshSettings
@@ -58,6 +56,8 @@ class Trust:
         """Write down the key of a server that is neither pinned nor known."""
         if self._settings.host_key is not None or self._known or self.shown is None:
             return
+        from filelock import FileLock  # on use: few sessions meet a server for the first time
+
         file = known_hosts_file()
         with FileLock(file.with_name(f"{file.name}.lock")):
             if known_keys(self._settings):

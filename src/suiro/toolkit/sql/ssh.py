@@ -23,7 +23,7 @@ _PASTED: Final = ("-----BEGIN", "LS0tLS1CRUdJTi")  #: how a key's text begins, a
 class SshSettings(BaseModel):
     """An SSH server through which a database is reached. OpenSSH's own settings and agent are never consulted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     host: str = Field(
         title="SSH server",
