@@ -65,6 +65,7 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat, ReadsStaged)
         self._opened: Session | None = None
         self._stages = 0
         self._held: list[Place] = []
+        self._writing: list[PostgresStage | PostgresRawStage] = []
 
     def check(self) -> None:
         with told(self.config, self.context, "checking the right to write"), self._session.transaction() as transaction:
@@ -101,7 +102,9 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat, ReadsStaged)
         table = self._settled(table)
         alone = not truncates and not keys and spec.mode is not WriteMode.HISTORY
         place = self._place(table, spec, claim, alone=alone)
-        return PostgresStage(place, table, spec, claim, truncates=truncates, keys=keys)
+        stage = PostgresStage(place, table, spec, claim, truncates=truncates, keys=keys)
+        self._writing.append(stage)
+        return stage
 
     def takes(self, wire: Wire, table: Table) -> bool:
         mine = tuple((field.name, sql_type(field)) for field in table.schema)
@@ -114,7 +117,9 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat, ReadsStaged)
     def stage_raw(self, table: Table, spec: WriteSpec, claim: Claim, wire: Wire) -> RawStage:
         place = self._place(table, spec, claim, alone=True)
         with told(self.config, self.context, "staging"):
-            return PostgresRawStage(place, table, spec, claim, wire)
+            stage = PostgresRawStage(place, table, spec, claim, wire)
+        self._writing.append(stage)
+        return stage
 
     def read_staged(self, staged: Staged) -> Iterator[pa.RecordBatch]:
         schema, _ = locate(staged.table.name, self.config.schema_)
@@ -148,6 +153,8 @@ class PostgresDestination(Destination[PostgresConfig], TakesFormat, ReadsStaged)
         return Published(found=found, **total.as_dict(), notes=tuple(notes))
 
     def close(self) -> None:
+        for stage in self._writing:
+            stage.let_go()
         if self._opened is not None and not self._opened.closed:
             for place in self._held:
                 place.drop()

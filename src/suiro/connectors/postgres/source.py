@@ -9,22 +9,22 @@ from typing import Any, ClassVar
 import psycopg.sql
 import pyarrow as pa
 
-from suiro.connectors.postgres.bulk import bulk_read, nan_refused
+from suiro.connectors.postgres.bulk import bulk_read
 from suiro.connectors.postgres.checksum import HASH_SQL, PostgresSnapshot, canonical
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.described import describe
 from suiro.connectors.postgres.destination import FORMAT
 from suiro.connectors.postgres.dialect import DIALECT
-from suiro.connectors.postgres.nan import as_sent, careful, with_decimals
+from suiro.connectors.postgres.nan import as_sent, with_decimals
 from suiro.connectors.postgres.query import rows_of
 from suiro.connectors.postgres.raw import Output, copy_out
 from suiro.connectors.postgres.session import Session, connect, told, version_note
 from suiro.connectors.postgres.summary import summarise_relation
 from suiro.connectors.postgres.tables import Relation, columns_sql, find_relation, locate, primary_key, quote
-from suiro.connectors.postgres.types import travels_scaled, wire_type
+from suiro.connectors.postgres.types import wire_type
 from suiro.model.canonical import Form
 from suiro.model.change import Change, Checkpoint
-from suiro.model.errors import ConfigError, DataError
+from suiro.model.errors import ConfigError
 from suiro.model.naming import join_name
 from suiro.model.schema import Position, ReadMode, Stream
 from suiro.model.selection import Selection
@@ -109,28 +109,24 @@ class PostgresSource(HashingSource[PostgresConfig], OffersQueries, Summarises, S
         unreadable = wanted(schema)
         sent = schema if unreadable is None else as_sent(schema)
         batches = bulk_read(self.config, self.context, sql, sent, self._snapshot, version)
-        try:
-            with closing(batches):  # type: ignore[type-var]
-                if unreadable is None:
-                    yield from batches
-                    return
-                for batch in batches:
-                    yield from unreadable.sifted(with_decimals(batch, schema.remove_metadata(), unreadable))
-        except DataError as error:
-            raise self._named(error, schema) from error
+        with closing(batches):  # type: ignore[type-var]
+            if unreadable is None:
+                yield from batches
+                return
+            for batch in batches:
+                yield from unreadable.sifted(with_decimals(batch, schema.remove_metadata(), unreadable))
 
     def value(self, value: Any, field: pa.Field) -> tuple[str, object]:
         """A literal: COPY takes no parameters."""
         return psycopg.sql.Literal(value).as_string(self._session), value
 
     def column(self, field: pa.Field) -> str:
-        column, reference = self._reading.column(field.name), quote(field.name)
+        column = self._reading.column(field.name)
         assert column is not None
-        asked = column.select(reference, field)
-        return careful(asked, reference) if self._rejecting and travels_scaled(field) else asked
+        return column.select(quote(field.name), field)
 
     def select(self, selection: Selection, since: Any) -> tuple[str, list[object], pa.Schema]:
-        self._reading, self._rejecting = self._relation(selection.stream), selection.rejects
+        self._reading = self._relation(selection.stream)
         sql, parameters, schema = super().select(selection, since)
         return sql, parameters, rejecting(schema, selection)
 
@@ -255,15 +251,3 @@ class PostgresSource(HashingSource[PostgresConfig], OffersQueries, Summarises, S
             rows=rows if rows >= 0 else None,
             notes=notes,
         )
-
-    def _named(self, error: DataError, schema: pa.Schema) -> DataError:
-        """The server doesn't say which numeric held NaN: look."""
-        if "NaN" not in error.message or error.message.startswith("column "):
-            return error
-        decimals = [field.name for field in schema if pa.types.is_decimal(field.type)]
-        for name in decimals:
-            asked = f"SELECT EXISTS (SELECT FROM {self._reading.sql} WHERE {quote(name)} = 'NaN')"
-            row = self._session.execute(asked.encode()).fetchone()
-            if row and row[0]:
-                return nan_refused(name)
-        return error

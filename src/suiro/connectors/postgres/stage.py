@@ -142,9 +142,14 @@ class PostgresStage(Stage):
             keys=self._keys,
         )
 
-    def abort(self) -> None:
+    def let_go(self) -> None:
+        """End the session that writes, if it still does: it keeps others from dropping the table."""
         if self._writer is not None:
             self._writer.close()
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self.let_go()
             if not self._place.session.closed:
                 self._place.drop()
             self._writer = None
@@ -187,9 +192,13 @@ class PostgresRawStage(RawStage):
         self._stack.close()
         return Staged(table=self._table, spec=self._spec, claim=self._claim, location=self._place.name, rows=rows)
 
-    def abort(self) -> None:
+    def let_go(self) -> None:
+        """End the session that writes, if it still does: it keeps others from dropping the table."""
         with suppress(psycopg.Error):  # the answer to a COPY that is broken off is an error, always
             self._copying.__exit__(Cancelled, Cancelled("the load was given up"), None)
         self._stack.close()
+
+    def abort(self) -> None:
+        self.let_go()
         if not self._place.session.closed:
             self._place.drop()
