@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -39,7 +40,7 @@ class SqliteSystem:
     def prepare(self, engine: Engine) -> None:
         """Make the file, readable to its owner alone, and set it to WAL once and for all."""
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._make()
         except OSError as error:
             raise ConfigError(
                 f"can't open {self.name}: {error.strerror}",
@@ -91,6 +92,18 @@ class SqliteSystem:
             connection.close()
             raise
         return connection
+
+    def _make(self) -> None:
+        """Make the file if it isn't there.
+
+        A file that is there isn't opened: closing it would take away the locks that other sessions of this process have
+        on it (SQLite's documentation, "How To Corrupt An SQLite Database File", 2.2).
+        """
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if not os.access(self._path, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
     def _to_wal(self, engine: Engine) -> str | None:
         """The journal's mode now; None while another process stands in the way."""

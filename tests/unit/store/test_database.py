@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,8 @@ def test_processes_that_open_at_once_find_it_ready_and_later_ones_need_no_alembi
 def test_a_schema_newer_than_the_program_is_refused(database: Database, database_url: str) -> None:
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigError, match=r"newer Suiro: its schema is 9999, this program knows up to 0002"):
+    said = f"newer Suiro: its schema is 9999, this program knows up to {migrations.HEAD}"
+    with pytest.raises(ConfigError, match=said):
         open_database(database_url)
 
 
@@ -284,6 +286,26 @@ def test_a_database_that_another_program_holds_is_busy(tmp_path: Path, monkeypat
         raise AssertionError("two writers at once")
     database.close()
     other.close()
+
+
+def test_what_is_written_after_it_was_opened_once_more_is_not_lost(tmp_path: Path) -> None:
+    """POSIX takes a file's locks away from a process that closes it anywhere; others would then take it for unused."""
+    url = sqlite_url(tmp_path / "suiro.db")
+    counts = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM t').fetchone()[0])"
+
+    def seen_by_another_process() -> int:
+        asked = [sys.executable, "-c", counts, tmp_path / "suiro.db"]
+        return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+
+    with closing(open_database(url)) as first:
+        with first.begin() as writing:
+            writing.execute(text("CREATE TABLE t (a)"))
+        for number in range(1, 4):
+            open_database(url).close()
+            seen_by_another_process()
+            with first.begin() as writing:
+                writing.execute(text("INSERT INTO t VALUES (1)"))
+            assert seen_by_another_process() == number
 
 
 def test_foreign_keys_hold_again_after_opening(database: Database) -> None:
