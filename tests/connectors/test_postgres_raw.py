@@ -170,3 +170,40 @@ def test_decimals_pass_with_nan_and_add_up(url: str) -> None:
     finally:
         with psycopg.connect(url) as session:
             session.execute("DROP TABLE readings, passed")
+
+
+EDGES = """
+CREATE TABLE edges AS SELECT at, at AT TIME ZONE 'UTC' AS zoned, at::time AS clock FROM (
+    SELECT edge::timestamp + n * interval '1 microsecond' AS at
+    FROM unnest('{1901-01-01,2039-01-01,1970-01-01,0001-01-01,9999-12-31,294200-01-01}'::text[]) edge,
+         generate_series(-500, 500) n
+    UNION ALL SELECT '1901-01-01'::timestamp + random() * interval '1655000 hours' FROM generate_series(1, 50000)
+    UNION ALL SELECT unnest('{infinity,-infinity,NULL,4713-01-01 BC}'::timestamp[])
+) moments
+"""
+
+
+def test_sums_of_times_are_exact_to_the_microsecond(url: str, context: LocalContext) -> None:
+    """Whatever way they are added up, and whatever ends an interval."""
+    with psycopg.connect(url) as session:
+        session.execute("SET TimeZone = 'UTC'")
+        session.execute("SELECT setseed(0.5)")
+        session.execute(EDGES)
+        session.execute("UPDATE edges SET clock = '24:00' WHERE clock IS NULL")
+        exact = "sum(extract(epoch FROM {0})::numeric * 1000000) FILTER (WHERE isfinite({1}))"
+        sums = ", ".join(exact.format(name, "at") for name in ("at", "zoned"))
+        row = session.execute(
+            f"SELECT {sums}, sum(extract(hour FROM clock)::numeric * 3600000000 + extract(minute FROM clock)::numeric "
+            "* 60000000 + extract(microseconds FROM clock)::numeric) FROM edges".encode()
+        ).fetchone()
+    assert row is not None
+    with closing(PostgresSource(config_of(url), context)) as source:
+        found = source.find("edges")
+        (read,) = source.plan([Selection(stream=found, columns=tuple(found.schema.names))])
+        summary = source.summarise(read, columns=True, key=())
+    try:
+        for name, total in zip(("at", "zoned", "clock"), row, strict=True):
+            assert summary.columns[name].total == int(total) % 2**64, name
+    finally:
+        with psycopg.connect(url) as session:
+            session.execute("DROP TABLE edges")

@@ -16,6 +16,11 @@ from suiro.model.types import MAY_BE_INFINITE, logical_base
 _MOST = 500  #: columns in one query; a select list has room for 1,664 expressions
 _NAN8 = 0x7FF8000000000000
 _NAN4 = 0x7FC00000
+_MICROSECONDS = "(date_part('epoch', {}) * 1000000::float8)::bigint"
+"""Of a time, or of a timestamp that is _NEAR: a float holds the seconds so well that the microseconds come out exact,
+since dividing and multiplying are off by 2^-52 of them, less than half of one up to 2^51. Numerics take twice as long.
+"""
+_NEAR = "{0} >= '1901-01-01' AND {0} < '2039-01-01'"
 
 
 def summarise_relation(
@@ -79,6 +84,15 @@ def _total(field: pa.Field, column: str, *, nan: bool) -> str | None:
         case Measure.SUM if pa.types.is_decimal(type_):
             numbers = f" FILTER (WHERE {column} <> 'NaN')" if nan else ""
             return f"sum({column}){numbers} * {10**type_.scale}"
+        case Measure.SUM if pa.types.is_time64(type_):
+            return f"sum({_MICROSECONDS.format(column)})"
+        case Measure.SUM if pa.types.is_timestamp(type_):
+            near = _NEAR.format(column)
+            far = f"isfinite({column}) AND NOT ({near})"
+            return (
+                f"coalesce(sum({_MICROSECONDS.format(column)}) FILTER (WHERE {near}), 0) + "
+                f"coalesce(sum({_number(field, column)}) FILTER (WHERE {far}), 0)"
+            )
         case Measure.SUM:
             return f"sum({_number(field, column)}){_finite(field, column)}"
 
