@@ -38,15 +38,17 @@ OBJECTS = (  #: what the stand-in of Salesforce lets anybody query
 class Home:
     """A Suiro home that may outlive a test; runs commands of `suiro` in this process, as `Shell` does."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """`settings`: of Suiro, beside its home."""
+        self.folder, self.settings = folder, {"SUIRO_HOME": str(folder / "home"), **settings}
 
     def __call__(self, *arguments: str) -> Said:
         code, out, err = 0, io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             for name in [name for name in os.environ if name.startswith(("SUIRO_", "PG"))]:
                 patch.delenv(name)
-            patch.setenv("SUIRO_HOME", str(self.folder / "home"))
+            for name, value in self.settings.items():
+                patch.setenv(name, value)
             patch.setattr(sys, "argv", ["suiro", *arguments])
             try:
                 main()
@@ -62,7 +64,7 @@ class Home:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             [sys.executable, "-m", "suiro.cli.main", *arguments],
-            env=known | {"SUIRO_HOME": str(self.folder / "home")},
+            env=known | self.settings,
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,

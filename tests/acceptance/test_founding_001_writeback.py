@@ -169,7 +169,7 @@ def test_001_26_the_scores_are_in_salesforce(
 
 
 def test_001_27_a_schedule_of_a_write_back_is_kept_and_shown(home: Home, written: Written) -> None:
-    """Half of the step: nothing fires a schedule yet, as there is no server; cron or a timer calls `suiro run`."""
+    """That it fires is in test_founding_schedules.py."""
     exported = home("export", "scores_to_crm").out
     for words in ("cron: 30 0 * * *", "timezone: Asia/Tokyo", "delay: 5m"):
         assert words in exported

@@ -155,7 +155,7 @@ def test_a_schedule_is_created_listed_shown_run_and_deleted(suiro: Shell, shop: 
     assert made.code == 0, made.err
     for line in ("Name     : daily", "Cron     : 10 0 * * *", "Timezone : Asia/Tokyo", "Delay    : 300"):
         assert line in made.out
-    assert "00:15:00 +0900" in made.out and "Nothing fires schedules yet" in made.err
+    assert "00:15:00 +0900" in made.out and "No server is running: start one with suiro up" in made.err
     assert "# the shop" in made.out and "password: '***'" in made.out and shop.password not in made.out
     twice = suiro("connector", "create", "daily", "@daily", "td_db", "users", load)
     assert twice.code == 2 and "there is a job daily already" in twice.err
@@ -177,6 +177,7 @@ def test_a_schedule_is_created_listed_shown_run_and_deleted(suiro: Shell, shop: 
     assert again.code == 0 and "doesn't depend on the time" in again.err
     assert ask(suiro_home, "SELECT count(*), count(DISTINCT id), max(time) FROM td_db.users") == [(8, 8, 1767225608)]
     runs = suiro("connector", "history", "daily", "--json").json
+    assert [run["session_time"] for run in runs] == ["2026-01-01T15:00:00+00:00", None]  # of the time that was given
     assert [(run["status"], run["records"], run["database"], run["table"]) for run in runs] == [
         ("success", 3, "td_db", "users"),
         ("success", 5, "td_db", "users"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,4 +56,5 @@ def lend(spec: Spec, accounts: Accounts) -> RunContext:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: whoever watches says what to do
     serve(carry, lend)

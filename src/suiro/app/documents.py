@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from suiro.app.tasks import window_of
 from suiro.model.added import Unit
 from suiro.model.errors import ConfigError
 from suiro.model.job import Drift
 from suiro.model.naming import NamePolicy
 from suiro.model.receipt import Level
+from suiro.model.schedule import CatchUp, Overlap
 from suiro.model.schema import ReadMode
 from suiro.model.selection import Deletes, Replace, WriteMode
 from suiro.model.writeback import Conflicts, Nulls, WriteBackMode
@@ -118,8 +117,8 @@ class ScheduleDocument(Document):
     cron: str
     timezone: str = "UTC"
     delay: Text = "0s"
-    catch_up: Literal["none", "last", "all"] = "last"
-    overlap: Literal["skip", "queue", "cancel"] = "skip"
+    catch_up: CatchUp = CatchUp.LAST
+    overlap: Overlap = Overlap.SKIP
 
 
 class TreasureDocument(Document):
@@ -282,11 +281,3 @@ def bytes_of(text: str) -> int:
     if not number.replace(".", "", 1).isdigit() or unit not in _SIZES:
         raise ConfigError(f"{text!r} is no size", hint="Write 512MB or 1GiB.")
     return int(float(number) * _SIZES[unit])
-
-
-def delay_of(text: str) -> timedelta:
-    """`90s`, `5m`, `2h` or `1d`. ConfigError otherwise."""
-    found = window_of(text)
-    if not isinstance(found, timedelta):
-        raise ConfigError(f"{text!r} is no time", hint="Write 90s, 5m, 2h or 1d.")
-    return found

@@ -13,9 +13,12 @@ from suiro.store.database import Database, open_database
 from suiro.store.grants import Grants
 from suiro.store.jobs import Jobs
 from suiro.store.quotas import Quotas
+from suiro.store.requests import Requests
 from suiro.store.runs import Runs
+from suiro.store.schedules import Schedules
 from suiro.store.secrets import MasterKeys, Secrets
 from suiro.store.systems import sqlite_url
+from suiro.store.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,9 @@ class Metadata:
     runs: Runs
     grants: Grants
     quotas: Quotas
+    tokens: Tokens
+    requests: Requests
+    schedules: Schedules
 
 
 def metadata_url() -> str:
@@ -54,4 +60,7 @@ def _opened(url: str, key_file: str) -> Metadata:
         runs=Runs(database),
         grants=Grants(database, keys),
         quotas=Quotas(database),
+        tokens=Tokens(database),
+        requests=Requests(database, keys),
+        schedules=Schedules(database),
     )

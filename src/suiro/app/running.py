@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from suiro.app import stored
@@ -25,6 +26,7 @@ from suiro.runtime.questions import Books
 from suiro.runtime.runner import LEASE_SECONDS, Prepared, Runner
 from suiro.store.jobs import StoredJob, StoredTask
 from suiro.store.run_records import Claimed, State, StoredRun, StoredTaskRun, TaskToRun
+from suiro.store.runs import Runs
 
 WAITING: Final = "waiting"  #: how a run ended whose write-back is beyond its limits
 APPROVED: Final = "approved"  #: its plan was applied since
@@ -46,10 +48,11 @@ def start(
     resync: Resync | None = None,
     backfill: str | None = None,
     writeback: Mapping[str, Any] | None = None,
+    scheduled_for: datetime | None = None,
 ) -> StoredRun:
     """Begin a run of a job, or of some of its tasks: everything is queued. A job of type all looks for new streams.
 
-    `writeback`: what else its write-backs get to know.
+    `writeback`: what else its write-backs get to know. `scheduled_for`: the moment that the run stands for.
     """
     job = metadata.jobs.get(name)
     refuse_second(name, metadata)
@@ -61,13 +64,11 @@ def start(
     more: dict[str, Any] = {"resync": None if resync is None else resync.value, "backfill": backfill}
     if writeback is not None:
         more["writeback"] = writeback
-    return metadata.runs.create(
-        run or new_run(),
-        [_to_run(job, task, more) for task in wanted],
-        trigger=trigger,
-        job=name,
-        settings={"parallel": document.parallel, "memory": memory_of(document), "notes": notes},
-    )
+    settings: dict[str, Any] = {"parallel": document.parallel, "memory": memory_of(document), "notes": notes}
+    if scheduled_for is not None:
+        settings["scheduled_for"] = scheduled_for.astimezone(UTC).isoformat()
+    tasks_to_run = [_to_run(job, task, more) for task in wanted]
+    return metadata.runs.create(run or new_run(), tasks_to_run, trigger=trigger, job=name, settings=settings)
 
 
 def refuse_second(name: str, metadata: Metadata) -> None:
@@ -80,13 +81,24 @@ def refuse_second(name: str, metadata: Metadata) -> None:
         )
 
 
+def goes(name: str, metadata: Metadata) -> bool:
+    """Whether a run of the job was begun and has not ended."""
+    return bool(_going(name, metadata))
+
+
+def scheduled_for(run: StoredRun) -> datetime | None:
+    """The moment of the job's schedule that a run stands for, its delay not included; None where it stands for none."""
+    said = run.settings.get("scheduled_for")
+    return None if said is None else datetime.fromisoformat(said)
+
+
 def interrupted(name: str, metadata: Metadata) -> list[str]:
     """Runs of a job that were begun and that nobody carries any more, oldest first."""
     return [found for found in reversed(_going(name, metadata)) if not metadata.runs.held(found)]
 
 
-def retry(id_: str, metadata: Metadata, *, rejected: bool = False) -> StoredRun:
-    """Begin a run of what failed in another one; `rejected`: of the rows that it rejected.
+def retry(id_: str, metadata: Metadata, *, rejected: bool = False, run: str | None = None) -> StoredRun:
+    """Begin a run of what failed in another one; `rejected`: of the rows that it rejected. `run` names the new one.
 
     What the first run published is not done again: the new one goes on under its name.
     """
@@ -94,10 +106,12 @@ def retry(id_: str, metadata: Metadata, *, rejected: bool = False) -> StoredRun:
     if before.ended_at is None:
         raise UserError(f"run {id_} is still going on", hint=f"Wait for it, or stop it: suiro cancel {id_}")
     wanted = {State.WARNING} if rejected else {State.FAILED, State.CANCELLED}
-    again = [found for found in metadata.runs.task_runs(id_) if found.state in wanted]
+    tasks_before = metadata.runs.task_runs(id_)
+    again = [found for found in tasks_before if found.state in wanted]
     if not again:
         said = "rejected no rows" if rejected else "has no task that failed"
-        raise UserError(f"run {id_} {said}", hint="There is nothing to do again.")
+        hint = "There is nothing to do again." if tasks_before else f"It was never begun: suiro run {before.job}"
+        raise UserError(f"run {id_} {said}", hint=hint)
     tasks = [
         TaskToRun(
             task=found.task,
@@ -109,12 +123,25 @@ def retry(id_: str, metadata: Metadata, *, rejected: bool = False) -> StoredRun:
     ]
     settings = {**before.settings, "notes": [], "root": root_of(before)}
     return metadata.runs.create(
-        new_run(), tasks, trigger="retry", job=_job_still(before, metadata), settings=settings, retry_of=id_
+        run or new_run(), tasks, trigger="retry", job=_job_still(before, metadata), settings=settings, retry_of=id_
     )
 
 
-def runner(metadata: Metadata, *, slots: int, told: Told | None = None) -> Runner:
-    """A runner over this metadata. `told` hears the progress of all its task runs."""
+def runner(
+    metadata: Metadata,
+    *,
+    slots: int,
+    told: Told | None = None,
+    runs: Runs | None = None,
+    heard: Callable[[Mapping[str, Any]], None] | None = None,
+    patiently: Callable[[Callable[[], Prepared]], Prepared] | None = None,
+) -> Runner:
+    """A runner over this metadata, or over these runs of it.
+
+    `told` hears the progress of all its task runs, `heard` the result of each that ended. `patiently` gets a look into
+    the metadata done that may have to be tried again.
+    """
+    kept = runs or metadata.runs
 
     def progressed(claimed: Claimed, now: Mapping[str, Any]) -> None:
         if told is not None:
@@ -123,12 +150,17 @@ def runner(metadata: Metadata, *, slots: int, told: Told | None = None) -> Runne
     def ended(claimed: Claimed, result: Mapping[str, Any]) -> None:
         job, position = claimed.run.job_id, result.get("position")
         if job is not None and position is not None and not claimed.task_run.settings.get("retry"):
-            metadata.runs.save_position(job, claimed.task_run.task, position, claimed.run.id)
+            kept.save_position(job, claimed.task_run.task, position, claimed.run.id)
+        if heard is not None:
+            heard(result)
+
+    def ready(claimed: Claimed) -> Prepared:
+        return prepared(claimed, metadata) if patiently is None else patiently(lambda: prepared(claimed, metadata))
 
     return Runner(
-        metadata.runs,
+        kept,
         CARRIER,
-        lambda claimed: prepared(claimed, metadata),
+        ready,
         slots=slots,
         limits=stored.limits(metadata),
         told=progressed,
@@ -163,6 +195,14 @@ def result(id_: str, metadata: Metadata) -> dict[str, Any]:
 def runs(metadata: Metadata, *, job: str | None = None, number: int = 20) -> list[dict[str, Any]]:
     """The newest runs, without their tasks."""
     return [_run_result(found, metadata) for found in metadata.runs.list(job=job, limit=number).runs]
+
+
+def page(
+    metadata: Metadata, *, job: str | None = None, state: str | None = None, limit: int = 50, cursor: str | None = None
+) -> dict[str, Any]:
+    """The newest runs, or those behind a cursor, without their tasks, as `items`; and the cursor to go on with."""
+    found = metadata.runs.list(job=job, state=None if state is None else State(state), limit=limit, cursor=cursor)
+    return {"items": [_run_result(one, metadata) for one in found.runs], "next": found.next}
 
 
 def ended(id_: str, metadata: Metadata) -> bool:
@@ -276,6 +316,8 @@ def _run_result(run: StoredRun, metadata: Metadata) -> dict[str, Any]:
         "started_at": run.started_at,
         "ended_at": run.ended_at,
         "retry_of": run.retry_of,
+        "scheduled_for": scheduled_for(run),
+        "error": run.settings.get("error"),
         "notes": run.settings.get("notes", []),
         "seconds": None if ended is None else round((ended - begun).total_seconds(), 3),
     }

@@ -13,7 +13,7 @@ from suiro.app.connections import connection
 from suiro.app.lending import LentContext
 from suiro.model.change import Rows
 from suiro.model.errors import DataError, UserError
-from suiro.model.schema import ReadMode
+from suiro.model.schema import ReadMode, Stream
 from suiro.model.selection import Selection
 from suiro.spi.context import Context
 from suiro.spi.powers import OffersQueries, Queries
@@ -23,15 +23,19 @@ from suiro.spi.source import Source
 def preview(text: str, stream: str, rows: int) -> pa.Table:
     """The first rows of a stream."""
     with LentContext("preview") as context, closing(connection(text).source(context)) as source:
-        found = source.find(stream)
-        selection = Selection(stream=found, columns=tuple(found.schema.names))
-        taken: list[pa.RecordBatch] = []
-        with closing(_batches(source, selection)) as batches:
-            for batch in batches:
-                taken.append(batch.slice(0, rows - sum(b.num_rows for b in taken)))
-                if sum(b.num_rows for b in taken) >= rows:
-                    break
-        return pa.Table.from_batches(taken, found.schema)
+        return first_rows(source, source.find(stream), rows)
+
+
+def first_rows(source: Source[Any], stream: Stream, rows: int) -> pa.Table:
+    """The first rows of a stream of a source that is open."""
+    selection = Selection(stream=stream, columns=tuple(stream.schema.names))
+    taken: list[pa.RecordBatch] = []
+    with closing(_batches(source, selection)) as batches:
+        for batch in batches:
+            taken.append(batch.slice(0, rows - sum(b.num_rows for b in taken)))
+            if sum(b.num_rows for b in taken) >= rows:
+                break
+    return pa.Table.from_batches(taken, stream.schema)
 
 
 def _batches(source: Source[Any], selection: Selection) -> Generator[pa.RecordBatch]:

@@ -89,7 +89,7 @@ class Planning:
         return tell
 
 
-def apply(what: str, metadata: Metadata, *, force: bool = False) -> StoredRun:
+def apply(what: str, metadata: Metadata, *, force: bool = False, run_id: str | None = None) -> StoredRun:
     """Begin a run that applies a plan: of a job anew, the one by that id, or those that a run left waiting.
 
     ConfigError if there is nothing of that name; UserError if nothing waits, or the job is running.
@@ -97,10 +97,11 @@ def apply(what: str, metadata: Metadata, *, force: bool = False) -> StoredRun:
     more = {"force": True} if force else {}
     if what.startswith(PREFIX):
         found = find_plan(what, metadata)
-        return _begin(found.job.name, [_to_run(found.job, found.task, {"plan": what, **more})], APPROVAL, metadata)
+        tasks = [_to_run(found.job, found.task, {"plan": what, **more})]
+        return _begin(found.job.name, tasks, APPROVAL, metadata, run_id=run_id)
     if _is_job(what, metadata):
         _write_backs(metadata.jobs.get(what), None)
-        return start(what, metadata, writeback=more)
+        return start(what, metadata, writeback=more, run=run_id)
     run = metadata.runs.get(what)
     waiting = [task for task in metadata.runs.task_runs(what) if waits(task)]
     if not waiting or run.job is None:
@@ -109,23 +110,23 @@ def apply(what: str, metadata: Metadata, *, force: bool = False) -> StoredRun:
     for task in waiting:
         result: Mapping[str, Any] = task.result or {}
         tasks.append(_again(task, {"plan": result["writeback"]["plan"], **more}))
-    return _begin(run.job, tasks, APPROVAL, metadata, retry_of=what)
+    return _begin(run.job, tasks, APPROVAL, metadata, retry_of=what, run_id=run_id)
 
 
-def undo(run_id: str, metadata: Metadata, *, delete_inserted: bool = False) -> StoredRun:
+def undo(written: str, metadata: Metadata, *, delete_inserted: bool = False, run_id: str | None = None) -> StoredRun:
     """Begin a run that takes back what another one wrote. UserError if that wrote nothing."""
-    run = metadata.runs.get(run_id)
+    run = metadata.runs.get(written)
     if run.ended_at is None:
-        raise UserError(f"run {run_id} is still going on", hint=f"Wait for it, or stop it: suiro cancel {run_id}")
+        raise UserError(f"run {written} is still going on", hint=f"Wait for it, or stop it: suiro cancel {written}")
     tasks = []
-    for task in metadata.runs.task_runs(run_id):
+    for task in metadata.runs.task_runs(written):
         if "ledger" in task.settings:
             with ledgers().reading(task.settings["ledger"]) as ledger:
-                plans = [] if ledger is None else [p for p in ledger.plans.all(*_DONE) if p.run == run_id]
+                plans = [] if ledger is None else [p for p in ledger.plans.all(*_DONE) if p.run == written]
             tasks += [_again(task, {"undo": plan.id, "delete_inserted": delete_inserted}) for plan in plans]
     if not tasks or run.job is None:
-        raise UserError(f"run {run_id} wrote nothing to an application", hint="There is nothing to undo.")
-    return _begin(run.job, tasks, UNDO, metadata, notes=[f"Undoes run {run_id}."])
+        raise UserError(f"run {written} wrote nothing to an application", hint="There is nothing to undo.")
+    return _begin(run.job, tasks, UNDO, metadata, notes=[f"Undoes run {written}."], run_id=run_id)
 
 
 def rejected(what: str, metadata: Metadata, *, limit: int = _LISTED, values: bool = False) -> list[dict[str, Any]]:
@@ -153,18 +154,18 @@ def rejected(what: str, metadata: Metadata, *, limit: int = _LISTED, values: boo
     return found
 
 
-def resend(what: str, metadata: Metadata) -> StoredRun:
+def resend(what: str, metadata: Metadata, *, run_id: str | None = None) -> StoredRun:
     """Begin a run of a job, or of the tasks of a run, that sends again what the application refused."""
     if _is_job(what, metadata):
         job = metadata.jobs.get(what)
         tasks = [_to_run(job, task, {}) for task in _write_backs(job, None)]
-        return _begin(what, [_with(task, {"retry": True}) for task in tasks], "retry", metadata)
+        return _begin(what, [_with(task, {"retry": True}) for task in tasks], "retry", metadata, run_id=run_id)
     run = metadata.runs.get(what)
     again = [_again(task, {}) for task in metadata.runs.task_runs(what) if "ledger" in task.settings]
     if not again or run.job is None:
         raise UserError(f"run {what} has no write-back", hint="See: suiro show RUN.")
     tasks = [_with(task, {"retry": True}) for task in again]
-    return _begin(run.job, tasks, "retry", metadata, retry_of=what)
+    return _begin(run.job, tasks, "retry", metadata, retry_of=what, run_id=run_id)
 
 
 def find_plan(id_: str, metadata: Metadata) -> Found:
@@ -261,13 +262,15 @@ def _begin(
     *,
     retry_of: str | None = None,
     notes: Sequence[str] = (),
+    run_id: str | None = None,
 ) -> StoredRun:
     refuse_second(job, metadata)
     settings: dict[str, Any] = {"parallel": 1, "memory": None, "notes": list(notes)}
     if retry_of is not None:
         before = metadata.runs.get(retry_of)
         settings |= {"memory": before.settings.get("memory"), "root": root_of(before)}
-    return metadata.runs.create(new_run(), tasks, trigger=trigger, job=job, settings=settings, retry_of=retry_of)
+    run = run_id or new_run()
+    return metadata.runs.create(run, tasks, trigger=trigger, job=job, settings=settings, retry_of=retry_of)
 
 
 def _newest_scope(ledger: Any) -> str | None:

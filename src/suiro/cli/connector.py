@@ -27,7 +27,9 @@ from suiro.app.treasure.task import Target
 from suiro.cli.connections import Json
 from suiro.cli.output import plain, print_json, tell
 from suiro.cli.runs import carried, exit_code, print_result
+from suiro.cli.schedules import tell_if_nobody_fires
 from suiro.model.errors import ConfigError
+from suiro.model.schedule import iana_zone
 
 connector = typer.Typer(
     help="Load data as `td connector` does, with the same load.yml.", no_args_is_help=True, rich_markup_mode=None
@@ -36,7 +38,7 @@ connector = typer.Typer(
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A load.yml.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The session's name.")]
 Format = Annotated[Literal["table", "json", "csv", "tsv"], typer.Option("--format", "-f", help="How rows are printed.")]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end; always so until a server runs jobs.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end; it is always waited for.")]
 TimeColumn = Annotated[
     str | None, typer.Option("--time-column", help="The long or timestamp column whose time rows get.")
 ]
@@ -49,7 +51,6 @@ Destination = Annotated[
         help="Where the database is: a connection's name or a URI. Else SUIRO_TD_DESTINATION, else the warehouse."
     ),
 ]
-NOTHING_FIRES = "Nothing fires schedules yet: until there is a server, run it with suiro connector run"
 
 
 def register(app: typer.Typer) -> None:
@@ -126,18 +127,16 @@ def issue(
 @connector.command("list", epilog="Example: suiro connector list")
 def list_sessions(format: Format = "table", json: Json = False) -> None:
     """List what was created, with the next times."""
-    found = sessions.sessions(metadata())
+    known = metadata()
+    found = sessions.sessions(known)
     if json:
         print_json([asdict(one) for one in found])
         return
     heads = ["Name", "Cron", "Timezone", "Delay", "Database", "Table", "Next"]
-    rows = [
-        [s.name, s.cron, s.timezone, s.delay, s.database, s.table, _moment(s.times[0]) if s.times else ""]
-        for s in found
-    ]
+    rows = [[s.name, s.cron, s.timezone, s.delay, s.database, s.table, _next(s)] for s in found]
     _print_rows(heads, rows, format)
     if any(one.times for one in found):
-        tell(f"{NOTHING_FIRES} NAME.")
+        tell_if_nobody_fires(known)
 
 
 @connector.command("create", epilog='Example: suiro connector create daily "10 0 * * *" sales users load.yml')
@@ -239,9 +238,12 @@ def history(
     if json:
         print_json([asdict(one) for one in found])
         return
-    heads = ["JobID", "Status", "Records", "Database", "Table", "Started", "Duration"]
+    heads = ["JobID", "Status", "Records", "Database", "Table", "Started", "Duration", "Session time"]
     rows = [
-        [r.id, r.status, r.records, r.database, r.table, _moment(r.started), "" if r.duration is None else r.duration]
+        [
+            *(r.id, r.status, r.records, r.database, r.table, _moment(r.started)),
+            *("" if r.duration is None else r.duration, _moment(r.session_time)),
+        ]
         for r in found
     ]
     _print_rows(heads, rows, format)
@@ -257,15 +259,15 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a load that was created."""
-    if time is not None:
-        _check_time(time)
-        tell(f"What is read doesn't depend on the time {time}: the load goes on where it came to.")
     known = metadata()
-    sessions.session(name, known)
+    found = sessions.session(name, known)
+    at = None if time is None else _session_time(time, found.timezone)
+    if at is not None:
+        tell(f"What is read doesn't depend on the time {time}: the load goes on where it came to.")
     for before in running.interrupted(name, known):
         tell(f"Job {before} was interrupted; it is carried to its end first.")
         carried(before, known, json)
-    _carry(sessions.run(name, known), known, json)
+    _carry(sessions.run(name, known, scheduled_for=at), known, json)
 
 
 def _asked(config: Path, target: Target, auto_create_table: bool, destination: str | None) -> Asked:
@@ -292,11 +294,13 @@ def _carry(begun: Begun, known: Metadata, json: bool) -> None:
     sys.exit(exit_code(found))
 
 
-def _check_time(text: str) -> None:
+def _session_time(text: str, zone: str) -> datetime:
+    """The moment that a text says, by the schedule's time zone if it names none."""
     try:
-        datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{text!r} is no time", hint='Write "2026-01-31 00:00:00".') from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=iana_zone(zone))
 
 
 def _print_session(found: Session, json: bool, *, gone: bool = False) -> None:
@@ -312,14 +316,18 @@ def _print_session(found: Session, json: bool, *, gone: bool = False) -> None:
         ("Table", found.table),
         ("Time", found.time_column or ""),
         ("To", found.destination),
-        ("Next", ", ".join(map(_moment, found.times))),
+        ("Next", "paused" if found.paused else ", ".join(map(_moment, found.times))),
     ):
         print(f"{head:<9}: {value}".rstrip())
     print(f"Config\n---\n{found.load_yml.rstrip()}\n")
     diff = json_format.dumps(found.diff, ensure_ascii=False, default=plain) if found.diff else "{}"
     print(f"Config Diff\n---\n{diff}")
     if found.times and not gone:
-        tell(f"{NOTHING_FIRES} {found.name}.")
+        tell_if_nobody_fires(metadata())
+
+
+def _next(found: Session) -> str:
+    return "paused" if found.paused else _moment(found.times[0]) if found.times else ""
 
 
 def _moment(at: datetime | None) -> str:

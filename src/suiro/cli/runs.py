@@ -142,6 +142,10 @@ def print_result(found: dict[str, Any], json: bool) -> None:
     tasks = tuple(task_from_json({**task, "status": _ended(task["status"])}) for task in done)
     for note in found["notes"]:
         tell(note)
+    if found["error"] is not None:
+        tell(f"Failed: {found['error']['message']}", "red")
+        if found["error"]["hint"]:
+            tell(found["error"]["hint"])
     for task in found["tasks"]:
         if task not in done:
             said = task.get("error", {}).get("message") or (task.get("progress") or {}).get("rows")

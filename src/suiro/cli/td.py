@@ -45,6 +45,7 @@ def job(
         ("Records", found.records),
         ("Rejected", found.rejected),
         ("Started", "" if found.started is None else f"{found.started:%Y-%m-%d %H:%M:%S %z}"),
+        ("Time", "" if found.session_time is None else f"{found.session_time:%Y-%m-%d %H:%M:%S %z}"),
         ("Duration", "" if found.duration is None else f"{found.duration} s"),
         ("Result", found.result or ""),
         ("Error", found.error or ""),

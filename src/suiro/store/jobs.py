@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from suiro.model.errors import ConfigError
+from suiro.store import schedules
 from suiro.store.database import Database, edit_lock, moment
 from suiro.store.names import changed_meanwhile, fit, new_id, refuse_taken, unknown
 from suiro.store.tables import job as table
@@ -81,7 +82,8 @@ class Jobs:
     ) -> StoredJob:
         """Store a new job, or (with the version seen last) replace the definition of the one of that name.
 
-        Tasks are known by their names: one that stays, or comes back, keeps its id, generation and history.
+        Tasks are known by their names: one that stays, or comes back, keeps its id, generation and history. A schedule
+        that is new or changed counts from this moment on.
         ConfigError if the name is taken, nothing has it, or two tasks share one; UserError if someone else changed it
         since.
         """
@@ -99,12 +101,14 @@ class Jobs:
             }
             if version is None:
                 refuse_taken(connection, table, "job", fit("job", name))
-                id = new_id()
+                id, before = new_id(), None
                 connection.execute(insert(table).values(id=id, name=name, version=1, created_at=at, **values))
             else:
                 id = self._changeable(connection, name, version)
+                before = connection.execute(select(table.c.schedule).where(table.c.id == id)).scalar()
                 changes = {**values, "version": version + 1}
                 connection.execute(update(table).where(table.c.id == id).values(**changes))
+            schedules.note(connection, id, before, schedule, at)
             _put_tasks(connection, id, tasks, at)
             return self._get(connection, name)
 

@@ -47,3 +47,8 @@ def changed_meanwhile(noun: str, name: str, seen: int, now: int) -> UserError:
         f"{noun} {name!r} was changed meanwhile: this change is to version {seen}, the newest is {now}",
         hint="Look at it again, and repeat the change.",
     )
+
+
+def not_there(noun: str, name: str) -> UserError:
+    """The error for a change of something that is gone."""
+    return UserError(f"the {noun} {name!r} is gone", hint="It was deleted meanwhile; store it anew.")

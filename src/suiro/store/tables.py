@@ -203,3 +203,77 @@ account_quota: Final = Table(
     Column("paused_until", Utc, nullable=False),
     Column("updated_at", Utc, nullable=False),
 )
+
+token: Final = Table(
+    "token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("digest", Text, nullable=False, unique=True),  # SHA-256 of the token
+    Column("scope", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc),
+    Column("used_at", Utc),
+    CheckConstraint("scope IN ('read', 'operate', 'admin')", name="scope"),
+)
+
+request: Final = Table(
+    "request",
+    metadata,
+    Column("owner", Text, primary_key=True),  # the id of the token that sent it
+    Column("key", Text, primary_key=True),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("body", Text, nullable=False),  # a hash
+    Column("seed", Text, nullable=False),  # sealed
+    Column("begun_at", Utc, nullable=False),
+    Column("lease_until", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False, index=True),
+    Column("status", Integer),
+    Column("answer", Text),  # sealed
+    CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answer"),
+)
+
+schedule: Final = Table(
+    "schedule",
+    metadata,
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("since", Utc, nullable=False),  # moments before it are none of this schedule's
+    Column("upto", Utc, nullable=False),  # moments up to it are in `firing`, or were left out
+    Column("paused_at", Utc),
+)
+
+_OUTCOMES = "outcome IN ('queued', 'starting', 'started', 'skipped', 'missed', 'failed')"
+
+firing: Final = Table(
+    "firing",
+    metadata,
+    _number(),
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    Column("scheduled_for", Utc, nullable=False),  # without the delay
+    Column("due_at", Utc, nullable=False),  # with it
+    Column("decided_at", Utc, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("owner", Text),  # who starts its run now,
+    Column("lease_until", Utc),  # and until when others leave it alone
+    Column("fired_at", Utc),  # when its run was begun
+    Column("run_id", ForeignKey("run.id", ondelete="SET NULL")),  # its run, or the one that stood in its way
+    Column("code", Text),
+    Column("message", Text),
+    UniqueConstraint("job_id", "scheduled_for"),
+    CheckConstraint(_OUTCOMES, name="outcome"),
+    CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
+    sqlite_autoincrement=True,
+)
+_UNDECIDED = text("outcome IN ('queued', 'starting')")
+Index("ix_firing_open", firing.c.job_id, sqlite_where=_UNDECIDED, postgresql_where=_UNDECIDED)
+Index("ix_firing_run", firing.c.run_id)
+
+scheduler: Final = Table(
+    "scheduler",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("since", Utc, nullable=False),
+    Column("last_tick", Utc, nullable=False),
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suiro.app.documents import as_document, bytes_of, delay_of, document_of, read_documents
+from suiro.app.documents import as_document, bytes_of, document_of, read_documents
 from suiro.app.jobs import task_of, tasks_of_job
 from suiro.model.errors import ConfigError
 from suiro.model.masking import How
@@ -134,9 +134,3 @@ def test_sizes(text: str, wanted: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError):
         bytes_of(text)
-
-
-def test_delays_are_times() -> None:
-    assert delay_of("5m") == timedelta(minutes=5)
-    with pytest.raises(ConfigError):
-        delay_of("5")

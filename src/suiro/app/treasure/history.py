@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from suiro.app.metadata import Metadata
+from suiro.app.running import scheduled_for
 from suiro.app.treasure.sessions import session
 from suiro.model.naming import split_name
 from suiro.store.run_records import StoredRun
@@ -35,6 +36,7 @@ class JobRun:
     database: str
     table: str
     started: datetime | None
+    session_time: datetime | None  #: the schedule's moment that it stands for, without the delay
     duration: float | None
     result: str | None  #: what was proved, in words
     error: str | None
@@ -57,7 +59,8 @@ def _shown(run: StoredRun, metadata: Metadata, *, log: bool) -> JobRun:
     tasks = metadata.runs.task_runs(run.id)
     results: list[Mapping[str, Any]] = [task.result or {} for task in tasks]
     parts = split_name(str(tasks[0].settings["task"].get("table") or "")) if tasks else ()
-    errors = [result["error"]["message"] for result in results if result.get("error")]
+    failures = [run.settings.get("error"), *(result.get("error") for result in results)]
+    errors = [failure["message"] for failure in failures if failure]
     lines = metadata.runs.log(run.id, limit=_LOG_LINES) if log else ()
     ended = run.ended_at or datetime.now(UTC)
     return JobRun(
@@ -69,9 +72,10 @@ def _shown(run: StoredRun, metadata: Metadata, *, log: bool) -> JobRun:
         database=".".join(parts[:-1]),
         table=parts[-1] if parts else "",
         started=run.started_at,
+        session_time=scheduled_for(run),
         duration=None if run.started_at is None else round((ended - run.started_at).total_seconds(), 3),
         result=_proved(results),
-        error=errors[0] if errors else None,
+        error=next(iter(errors), None),
         notes=tuple(note for result in results for note in result.get("notes", ())),
         log=tuple(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level} {line.text}" for line in lines),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from suiro.app import running
 from suiro.app.apply import check_job, put_job
-from suiro.app.documents import JobDocument, ScheduleDocument, TreasureDocument, delay_of, near
+from suiro.app.documents import JobDocument, ScheduleDocument, TreasureDocument, near
 from suiro.app.home import WAREHOUSE
 from suiro.app.jobs import as_settings
 from suiro.app.metadata import Metadata
@@ -22,6 +22,7 @@ from suiro.app.treasure.load_yml import LoadYml, dumped, load_yml_of, without_se
 from suiro.app.treasure.sources import Input, input_of, streaming
 from suiro.app.treasure.task import TASK, Made, Target, made
 from suiro.model.errors import AuthError, ConfigError, TransientError, UserError
+from suiro.model.schedule import delay_of
 from suiro.store.jobs import StoredJob
 from suiro.store.run_records import StoredRun, TaskToRun
 
@@ -31,7 +32,10 @@ _SHOWN_TIMES: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A load that was created. `times` are its next ones, `diff` how far it came, as a load.yml would say it."""
+    """A load that was created. `times` are its next ones, `diff` how far it came, as a load.yml would say it.
+
+    One that is paused has no times.
+    """
 
     name: str
     cron: str
@@ -43,6 +47,7 @@ class Session:
     destination: str
     load_yml: str
     times: tuple[datetime, ...]
+    paused: bool
     diff: Mapping[str, Any]
 
 
@@ -152,8 +157,19 @@ def delete(name: str, metadata: Metadata) -> None:
             metadata.connections.delete(found.name)
 
 
-def run(name: str, metadata: Metadata) -> Begun:
-    """Queue a run of a load, its columns looked at anew. A source that can't be reached is the run's to tell."""
+def run(
+    name: str,
+    metadata: Metadata,
+    *,
+    trigger: str = "user",
+    run: str | None = None,
+    scheduled_for: datetime | None = None,
+) -> Begun:
+    """Queue a run of a load, its columns looked at anew. A source that can't be reached is the run's to tell.
+
+    `run` names it; `scheduled_for` is its session time: the schedule's moment, without the delay.
+    """
+    running.refuse_second(name, metadata)
     job, said = _session(name, metadata)
     asked = _asked(name, said)
     output = output_of(job.destination, job.destination)
@@ -163,7 +179,8 @@ def run(name: str, metadata: Metadata) -> Begun:
         notes = _put(name, asked, output, schedule, metadata)
     except (TransientError, AuthError):
         notes = ("The source can't be looked at just now; its columns are taken to be as they were.",)
-    return Begun(run=running.start(name, metadata), notes=notes)
+    begun = running.start(name, metadata, trigger=trigger, run=run, scheduled_for=scheduled_for)
+    return Begun(run=begun, notes=notes)
 
 
 def session(name: str, metadata: Metadata) -> Session:
@@ -244,6 +261,8 @@ def _asked(name: str, said: TreasureDocument) -> Asked:
 
 def _shown(job: StoredJob, said: TreasureDocument, metadata: Metadata) -> Session:
     schedule = None if job.schedule is None else ScheduleDocument.model_validate(job.schedule)
+    kept = None if schedule is None else metadata.schedules.get(job.name)
+    paused = kept is not None and kept.paused_at is not None
     return Session(
         name=job.name,
         cron="" if schedule is None else schedule.cron,
@@ -254,9 +273,14 @@ def _shown(job: StoredJob, said: TreasureDocument, metadata: Metadata) -> Sessio
         time_column=said.time_column,
         destination=job.destination,
         load_yml=said.load_yml,
-        times=() if schedule is None else tuple(next_times(schedule, _SHOWN_TIMES)),
+        times=() if schedule is None or kept is None or paused else _times(schedule, kept.since),
+        paused=paused,
         diff=_diff(job, metadata),
     )
+
+
+def _times(schedule: ScheduleDocument, since: datetime) -> tuple[datetime, ...]:
+    return tuple(next_times(schedule, _SHOWN_TIMES, since=since))
 
 
 def _diff(job: StoredJob, metadata: Metadata) -> dict[str, Any]:
