@@ -45,9 +45,13 @@ def for_scheme(scheme: str) -> Connector:
 
 def _likely_first(scheme: str) -> Iterator[str]:
     """All names; to look for other packages' connectors takes longer than to find one of ours by its name."""
-    ours = [name for name in sorted(_own()) if scheme.startswith(name)]
+    ours = [name for name in sorted(_own()) if _is_like(name, scheme)]
     yield from ours
-    yield from sorted((name for name in names() if name not in ours), key=lambda name: not scheme.startswith(name))
+    yield from sorted((name for name in names() if name not in ours), key=lambda name: not _is_like(name, scheme))
+
+
+def _is_like(name: str, scheme: str) -> bool:
+    return scheme.startswith(name) or name.startswith(scheme)
 
 
 def everything() -> Iterator[Connector]:

@@ -62,6 +62,7 @@ def load(command: str | None) -> typer.Typer:
     wanted = [module for module, commands in MODULES.items() if command in commands]
     for module in wanted or MODULES:
         import_module(f"suiro.cli.{module}").register(app)
+    gc.freeze()
     gc.enable()
     return app
 

@@ -31,7 +31,7 @@ from suiro.model.errors import Cancelled, ConnectionLost, DataError
 from suiro.model.types import DATE_INFINITY, MAY_BE_INFINITE, TIMESTAMP_INFINITY, logical_base
 from suiro.spi.context import Context
 
-BATCH_BYTES = 2**20
+BATCH_BYTES = 4 * 2**20
 CHUNK_BYTES = 8 * 2**20  #: one COPY in, as CSV
 _WRAPPED_DATE = np.int32(-2147472692)  #: how ADBC hands over a date of infinity: days since 2000 moved past the end
 _WRAPPED_TIMESTAMP = np.int64(-9222425352054775809)

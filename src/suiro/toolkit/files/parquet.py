@@ -22,26 +22,13 @@ def profile(part: Part, workdir: Path, *, as_stored: bool = False) -> pa.Schema:
         return pa.schema([normal(field, as_stored=as_stored) for field in file.schema_arrow])
 
 
-def groups(part: Part, workdir: Path) -> int:
-    """How many row groups the file has."""
-    with _opened(part, workdir) as file:
-        return int(file.num_row_groups)
-
-
-def batches(
-    part: Part,
-    columns: Sequence[str],
-    workdir: Path,
-    *,
-    as_stored: bool = False,
-    row_groups: Sequence[int] | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """The file's rows, those of `columns` that it has, in the types that `profile` tells; of some row groups or all."""
+def batches(part: Part, columns: Sequence[str], workdir: Path, *, as_stored: bool = False) -> Iterator[pa.RecordBatch]:
+    """The file's rows, those of `columns` that it has, in the types that `profile` tells."""
     with _opened(part, workdir) as file:
         schema = file.schema_arrow
         names = [name for name in columns if name in schema.names]
         wanted = [normal(schema.field(name), as_stored=as_stored) for name in names]
-        for batch in file.iter_batches(ROWS, row_groups=row_groups, columns=names, use_threads=False):
+        for batch in file.iter_batches(ROWS, columns=names, use_threads=False):
             arrays = [_normalised(batch.column(f.name), f, part) for f in wanted]
             yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(wanted)) if arrays else batch.select([])
 

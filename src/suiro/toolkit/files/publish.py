@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +44,8 @@ class Measuring:
     columns: bool
     key: tuple[str, ...]
 
-    def of(self, shares: Sequence[Iterable[pa.RecordBatch]], names: Sequence[str]) -> Summary:
-        """The summary of these columns, of the rows of all shares, each of them in a thread."""
-        if len(shares) == 1:
-            return self._of(shares[0], names)
-        with ThreadPoolExecutor(len(shares), thread_name_prefix="suiro-measure") as threads:
-            return sum(threads.map(lambda batches: self._of(batches, names), shares), EMPTY)
-
-    def _of(self, batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Summary:
+    def of(self, batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Summary:
+        """The summary of these columns."""
         total = EMPTY
         for batch in batches:
             total = total + summarise_batch(batch.select(names), columns=self.columns, key=self.key)
@@ -230,24 +223,19 @@ class Builder:
     def _measure(self, item: Staged) -> None:
         """Add up the rows in the types that they came in, whatever the table's are."""
         schema = item.table.schema
-        if item.location.endswith(SPOOL):
-            shares = [spooled(item)[1]]
-        else:
-            stored = self._stored(item)
-            shares = self._tables.shares(stored, stored.note.schema)
-        self.found = self.found + self._measuring.of([self._watched(rows, schema) for rows in shares], schema.names)
+        rows = (formats.fitted(self._watched(batch), schema) for batch in self._staged_rows(item))
+        self.found = self.found + self._measuring.of(rows, schema.names)
 
-    def _watched(self, rows: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        for batch in rows:
-            self._context.check_cancelled()
-            yield formats.fitted(batch, schema)
+    def _watched(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        self._context.check_cancelled()
+        return batch
 
     def written(self, path: Path, schema: pa.Schema, expect: Summary) -> None:
         """Read a new file back; VerificationFailed where it isn't what went into it."""
         note_path = path.with_name(f"{path.name}.json")
         write_note(note_path, storage.stamp(path), Note(schema=schema))
         stored = self._tables.stored(path, note_path)
-        found = self._measuring.of(self._tables.shares(stored, schema), schema.names)
+        found = self._measuring.of(self._tables.rows(stored, schema), schema.names)
         refuse_differences(expect, found, "the file that was written")
 
     @property
@@ -277,7 +265,7 @@ class _Writing:
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows."""
         self._writer.write(batch)
-        self._written = self._written + self._builder.measuring.of([[batch]], self._schema.names)
+        self._written = self._written + self._builder.measuring.of([batch], self._schema.names)
 
     def __enter__(self) -> _Writing:
         return self

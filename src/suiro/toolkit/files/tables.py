@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,9 +23,6 @@ from suiro.toolkit.files.listing import FileItem
 from suiro.toolkit.files.names import file_stem
 from suiro.toolkit.files.schemas import Note, read_note, write_note
 from suiro.toolkit.files.settings import FileSettings
-
-_SHARES: Final = 2  #: into which the row groups of a file are divided where it is read back
-_MOST_SHARED: Final = 64  #: columns; each share holds some of every column in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,21 +122,6 @@ class TableFiles:
         there = [name for name in wanted.names if name in file.note.schema.names]
         for batch in self._own(file, there):
             yield formats.fitted(batch, wanted)
-
-    def shares(self, file: StoredFile, schema: pa.Schema) -> list[Iterator[pa.RecordBatch]]:
-        """All of a file's rows as `rows` gives them, shared out where it pays: each share may have its own thread."""
-        simple = self._is_parquet and file.profile is None and file.part.compression == "none"
-        number = parquet.groups(file.part, self._workdir) if simple and len(schema) <= _MOST_SHARED else 1
-        if number < _SHARES:
-            return [self.rows(file, schema)]
-        there = [name for name in schema.names if name in file.note.schema.names]
-        return [self._share(file, schema, there, range(first, number, _SHARES)) for first in range(_SHARES)]
-
-    def _share(
-        self, file: StoredFile, schema: pa.Schema, columns: list[str], row_groups: Sequence[int]
-    ) -> Iterator[pa.RecordBatch]:
-        for batch in parquet.batches(file.part, columns, self._workdir, as_stored=True, row_groups=row_groups):
-            yield formats.fitted(batch, schema)
 
     def _own(self, file: StoredFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
         if file.profile is not None:
