@@ -21,6 +21,7 @@ _NAN: Final = -0x4000  #: 0xC000
 _ZERO: Final = bytes(8)  #: without digits
 _DIGITS64: Final = 18  #: that a 64-bit integer holds
 _LIMB: Final = np.uint64(2**32 - 1)
+_NOTHING: Final = np.zeros(1, np.int16)  #: the digit of all numbers
 
 Numbers = npt.NDArray[Any]
 
@@ -38,11 +39,13 @@ def decimals_of(sent: pa.Array, type_: pa.DataType) -> tuple[pa.Array, Numbers]:
     before, after, spare = _places(type_)
     wrong = (number > 0) & ((weight >= before) | (number - weight - 1 > after))
     values = _Long(len(filled), type_.bit_width // 32) if _is_long(type_) else _Short(len(filled))
-    first, last = starts + 4, starts + 3 + number
-    for place in range(before - 1, -after - 1, -1):
+    some, first, last = number > 0, starts + 4, starts + 3 + number
+    highest = int(weight.max(where=some, initial=-after - 1))  # places above and below hold no digit of any number
+    lowest = int((weight - number + 1).min(where=some, initial=before))
+    for place in range(min(highest, before - 1), -after - 1, -1):
         at = first + weight - place
         there = (at >= first) & (at <= last)
-        digit = words[np.where(there, at, 0)] * there
+        digit = words[np.where(there, at, 0)] * there if place >= lowest else _NOTHING
         if place == -after and spare > 1:
             digit, rest = np.divmod(digit, np.int16(spare))
             wrong |= rest > 0

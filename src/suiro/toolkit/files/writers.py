@@ -137,18 +137,23 @@ class ParquetWriter(FileWriter):
         self._waiting.append(batch)
         self._rows += batch.num_rows
         self._bytes += batch.nbytes
-        if self._rows >= self._settings.row_group_rows or self._bytes >= _GROUP_BYTES:
-            self._group()
+        while self._rows >= self._settings.row_group_rows:
+            self._group(self._settings.row_group_rows)
+        if self._bytes >= _GROUP_BYTES:
+            self._group(self._rows)
 
-    def _group(self) -> None:
+    def _group(self, rows: int) -> None:
+        """Write the first so many of the rows that wait."""
         target = self._writer or self._open()
         table = pa.Table.from_batches(self._waiting, self.schema)
-        target.write_table(table, row_group_size=max(self._settings.row_group_rows, 1))
-        self._waiting, self._rows, self._bytes = [], 0, 0
+        target.write_table(table.slice(0, rows), row_group_size=max(rows, 1))
+        self._waiting = table.slice(rows).to_batches()
+        self._rows -= rows
+        self._bytes = sum(batch.nbytes for batch in self._waiting)
 
     def _finish(self) -> None:
         if self._waiting or self._writer is None:
-            self._group()
+            self._group(self._rows)
         if self._writer is not None:
             self._writer.close()
         self._file.close()
