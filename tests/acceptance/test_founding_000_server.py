@@ -13,13 +13,18 @@ import ssl
 import subprocess
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
 from served import SUIRO, Served
+from suiro.store.database import Database
+from suiro.store.systems import sqlite_url
+from suiro.store.tables import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +91,18 @@ def test_000_02_a_schedule_of_a_job_fires_while_the_server_runs(suiro_home: Path
     with Served(suiro_home) as served:
         assert served.suiro("apply", str(tmp_path / "shop.yaml")).returncode == 0
         client = served.client("read")
+        _count_from(suiro_home, datetime.now(UTC) - timedelta(seconds=90))  # a minute has passed since: nobody waits
         deadline = time.monotonic() + 100
         while not (runs := client.get("/api/v1/runs", params={"status": "succeeded"}).json()["items"]):
             assert time.monotonic() < deadline, served.log.read_text()
             time.sleep(0.5)
         assert (runs[0]["job"], runs[0]["trigger"]) == ("minutely", "schedule")
         assert runs[0]["scheduled_for"] is not None
+
+
+def _count_from(home: Path, moment: datetime) -> None:
+    """Have every schedule count from a moment on, as if it had been stored then."""
+    database = Database(sqlite_url(home / "suiro.db"))
+    with database.begin() as connection:
+        connection.execute(update(schedule).values(since=moment, upto=moment))
+    database.close()

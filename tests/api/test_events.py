@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from served import Api, Served
 
 ORDERS = {"source": "shop", "destination": "warehouse", "tasks": [{"stream": "public.slow"}]}
+
+pytestmark = pytest.mark.crossed("metadata_url")
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:

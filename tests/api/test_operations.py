@@ -12,6 +12,8 @@ from served import assert_problem
 if TYPE_CHECKING:
     from served import Served
 
+pytestmark = pytest.mark.crossed("metadata_url")
+
 GONE = {"name": "gone", "run": "gone", "stream": "gone", "task": "gone", "plan": "plan-gone", "what": "gone"}
 BY_NAME = ("name", "run", "plan", "what")  #: of things that have to be there already
 MAKES = {("put", "/api/v1/connections/{name}"), ("put", "/api/v1/jobs/{name}"), ("put", "/api/v1/secrets/{name}")}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.crossed("metadata_url")
+
 ORDERS = {"source": "shop", "destination": "warehouse", "tasks": [{"stream": "public.orders"}]}
 KEY = {"headers": {"Idempotency-Key": "one"}}
 

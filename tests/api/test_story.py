@@ -7,12 +7,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from served import Api
 
 if TYPE_CHECKING:
     from served import Served
     from shell import Shell
+
+pytestmark = pytest.mark.crossed("metadata_url")
 
 ORDERS = {"source": "shop", "destination": "warehouse", "tasks": [{"stream": "public.orders"}]}
 SLOW = {"source": "shop", "destination": "warehouse", "tasks": [{"stream": "public.slow"}]}

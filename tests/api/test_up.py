@@ -26,6 +26,8 @@ from suiro.store.systems import sqlite_url
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.crossed("metadata_url")
+
 MIB = 2**20
 SLOW = {"source": "shop", "destination": "warehouse", "tasks": [{"stream": "public.slow"}]}
 

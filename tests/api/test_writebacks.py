@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.crossed("metadata_url")
+
 TASK = {"stream": "leads", "table": "Lead", "write": "update", "key": ["id"], "columns": {"id": "Id", "score": "Score"}}
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BEGIN = datetime(2031, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 LEASE = 0.5  # seconds
+pytestmark = pytest.mark.crossed("url")
+
 PLACES = ("entered", "taken", "begun")  # after which step of firing a process dies
 JOBS, MOMENTS, WORKERS, KILLS = 4, 25, 3, 12
 LONGEST_SECONDS = 120
