@@ -22,6 +22,8 @@ import pytest
 
 from shell import Shell
 
+pytestmark = pytest.mark.crossed("metadata_at")
+
 
 @pytest.fixture(params=["sqlite", "postgres"], autouse=True)
 def metadata_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:

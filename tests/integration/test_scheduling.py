@@ -27,6 +27,9 @@ NOON = datetime(2031, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
+pytestmark = pytest.mark.crossed("metadata_at")
+
+
 @pytest.fixture(params=["sqlite", "postgres"], autouse=True)
 def metadata_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the metadata is kept."""

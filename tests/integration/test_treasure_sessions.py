@@ -15,6 +15,9 @@ from shell import Shell
 UNKNOWN = "in:\n  type: marketo\n  access_token: xxxxxxx\n  target: leads\nout:\n mode: append\n"
 
 
+pytestmark = pytest.mark.crossed("metadata_at")
+
+
 @pytest.fixture(params=["sqlite", "postgres"], autouse=True)
 def metadata_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the metadata is kept."""
