@@ -19,7 +19,7 @@ from suiro.app.metadata import Metadata
 from suiro.app.opened import Connection
 from suiro.app.running import new_run
 from suiro.app.runs import plan_of
-from suiro.app.writeback import Planning
+from suiro.app.writeback_plans import planned
 from suiro.app.writeback_tasks import is_write_back
 from suiro.engine.context import RunContext
 from suiro.model.errors import ConfigError, SuiroError
@@ -111,18 +111,16 @@ def _planned_copy(
     found = {"task": name, "kind": "copy"}
     try:
         task, rules = task_of(document)
-        planned = plan_of(mapped_task(task, rules, source, context), source, destination, context)
+        plan = plan_of(mapped_task(task, rules, source, context), source, destination, context)
     except SuiroError as error:
         failure = {"code": error.code, "message": error.message, "hint": error.hint}
         return {**found, "plan": None, "error": failure}
-    return {**found, "plan": planned, "error": None}
+    return {**found, "plan": plan, "error": None}
 
 
 def _planned_write(job: str, name: str, metadata: Metadata) -> dict[str, Any]:
-    (planned,) = Planning().job(job, name, metadata)
-    failed = planned.get("error") is not None
-    plain = {key: value for key, value in planned.items() if key not in ("task", "error")}
-    return {"task": name, "kind": "write-back", "plan": None if failed else plain, "error": planned.get("error")}
+    (found,) = planned(job, name, metadata)
+    return {**found, "kind": "write-back"}
 
 
 def _streams(source: Connection, context: RunContext) -> Iterator[str]:
