@@ -214,7 +214,7 @@ def test_numbers_that_are_none_are_told_apart(session: psycopg.Connection[tuple[
     assert (nothing.to_pylist(), none.tolist()) == ([], [])
 
 
-@pytest.mark.parametrize("number", ["12345.6", "0.1234", "-100000", "1e50"])
+@pytest.mark.parametrize("number", ["12345.6", "0.1234", "-100000", "1e50", "Infinity", "-Infinity"])
 def test_a_number_that_the_type_has_no_place_for_is_an_error(
     session: psycopg.Connection[tuple[Any, ...]], number: str
 ) -> None:

@@ -29,7 +29,7 @@ Numbers = npt.NDArray[Any]
 def decimals_of(sent: pa.Array, type_: pa.DataType) -> tuple[pa.Array, Numbers]:
     """Numerics as `numeric_send` gives them, in a decimal type that holds all numbers of their column's.
 
-    With them, which are NaN; these are NULL. InternalError for digits that the type has no place for.
+    With them, which are NaN; these are NULL. InternalError for what the type has no place for.
     """
     filled = pc.fill_null(sent, _ZERO) if sent.null_count else sent
     offsets = np.frombuffer(filled.buffers()[1], dtype=np.int32)[filled.offset :][: len(filled) + 1] // 2
@@ -37,7 +37,9 @@ def decimals_of(sent: pa.Array, type_: pa.DataType) -> tuple[pa.Array, Numbers]:
     words = np.frombuffer(filled.buffers()[2] or b"", dtype=">i2", count=size).astype(np.int16)
     number, weight, sign = words[starts].astype(np.int32), words[starts + 1].astype(np.int32), words[starts + 2]
     before, after, spare = _places(type_)
-    wrong = (number > 0) & ((weight >= before) | (number - weight - 1 > after))
+    nan = sign == _NAN
+    wrong = (sign != 0) & (sign != _NEGATIVE) & ~nan  # the infinities, which no column with a precision holds
+    wrong |= (number > 0) & ((weight >= before) | (number - weight - 1 > after))
     values = _Long(len(filled), type_.bit_width // 32) if _is_long(type_) else _Short(len(filled))
     some, first, last = number > 0, starts + 4, starts + 3 + number
     highest = int(weight.max(where=some, initial=-after - 1))  # places above and below hold no digit of any number
@@ -56,7 +58,6 @@ def decimals_of(sent: pa.Array, type_: pa.DataType) -> tuple[pa.Array, Numbers]:
         raise InternalError(f"numerics came that {type_} doesn't hold")
     data = values.finished(sign == _NEGATIVE, type_.bit_width // 64)
     array = pa.Array.from_buffers(type_, len(filled), [None, pa.py_buffer(data)])
-    nan = sign == _NAN
     if sent.null_count or nan.any():
         array = pc.if_else(pc.and_(sent.is_valid(), pa.array(~nan)), array, pa.scalar(None, type_))
     return array, nan
