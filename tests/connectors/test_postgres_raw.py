@@ -12,15 +12,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from copying import copied
 from suiro.connectors.postgres.config import PostgresConfig
+from suiro.connectors.postgres.destination import FORMAT, PostgresDestination
 from suiro.connectors.postgres.raw import PIECE_BYTES, copy_out
 from suiro.connectors.postgres.source import PostgresSource
 from suiro.model.change import Checkpoint
-from suiro.model.errors import Cancelled, ConnectionLost, DataError
-from suiro.model.selection import Selection
+from suiro.model.errors import AuthError, Cancelled, ConnectionLost, DataError
+from suiro.model.job import TaskKey
+from suiro.model.schema import Table
+from suiro.model.selection import Selection, WriteMode, WriteSpec
+from suiro.spi.powers import Wire
 from suiro.testing.context import LocalContext
 
 MAKE = """
@@ -133,10 +138,10 @@ def test_a_server_that_cannot_be_reached_says_why(url: str, context: LocalContex
         raise AssertionError
 
     nobody = config_of(url, port=1)
-    with pytest.raises(psycopg.OperationalError, match="connection refused"):
+    with pytest.raises(ConnectionLost, match="reading: nothing answers at"):
         next(copy_out(nobody, context, never, snapshot=None, version=150000))
     wrong = config_of(url, password="wrong")
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+    with pytest.raises(AuthError, match="reading: the server refused user"):
         next(copy_out(wrong, context, never, snapshot=None, version=150000))
 
 
@@ -207,3 +212,24 @@ def test_sums_of_times_are_exact_to_the_microsecond(url: str, context: LocalCont
     finally:
         with psycopg.connect(url) as session:
             session.execute("DROP TABLE edges")
+
+
+def test_a_destination_that_is_closed_while_rows_pass_leaves_no_staging(url: str, context: LocalContext) -> None:
+    """The session that copies holds a lock on the staging table: it ends first."""
+    found = pieces(url, "narrow", context)
+    first = next(found)
+    assert isinstance(first, bytes)
+    destination = PostgresDestination(config_of(url), context)
+    key = TaskKey(source="s", stream="narrow", filter="", table="passed")
+    claim = destination.claim(key, "run")
+    schema = pa.schema([("id", pa.int64()), ("n", pa.int32()), ("t", pa.string())])
+    table = Table(name="passed", schema=schema, primary_key=())
+    wire = Wire(format=FORMAT, columns=(("id", "bigint"), ("n", "integer"), ("t", "text")))
+    stage = destination.stage_raw(table, WriteSpec(mode=WriteMode.REPLACE), claim, wire)
+    stage.write(first)
+    destination.close()
+    found.close()  # type: ignore[attr-defined]
+    with psycopg.connect(url) as session:
+        left = session.execute("SELECT relname FROM pg_class WHERE relname LIKE '\\_suiro\\_stage%'").fetchall()
+        session.execute("DROP TABLE _suiro_markers")
+    assert left == []

@@ -537,7 +537,7 @@ def test_rows_do_not_pass_from_a_server_with_another_name(tls_url: str, authorit
     )
     context = LocalContext(run="tls", workdir=tmp_path)
     never = copy_out(config, context, lambda session, output: session.execute(""), snapshot=None, version=150000)
-    with pytest.raises(psycopg.OperationalError, match=r"certificate is not valid for '127\.0\.0\.1'"):
+    with pytest.raises(ConfigError, match=r"TLS with 127\.0\.0\.1 failed.*certificate is not valid for '127\.0\.0\.1'"):
         next(never)
 
 

@@ -250,12 +250,16 @@ def _lengths(lengths: Numbers, array: pa.Array) -> pa.Array:
 
 
 def _refuse_nul(array: pa.Array, field: pa.Field) -> None:
-    """PostgreSQL's text can't hold the character NUL."""
     if b"\0" in bytes(_content(array)):
-        raise DataError(
-            f"column {field.name} holds text with the character NUL, which PostgreSQL can't store",
-            hint="Leave the column out, or filter those rows out.",
-        )
+        raise nul_refused(field.name)
+
+
+def nul_refused(column: str) -> DataError:
+    """The refusal of text with the character NUL, which PostgreSQL's can't hold."""
+    return DataError(
+        f"column {column} holds text with the character NUL, which PostgreSQL can't store",
+        hint="Leave the column out, or filter those rows out.",
+    )
 
 
 def _content(array: pa.Array) -> memoryview:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from suiro.connectors.postgres.binary import HEADER, TRAILER, rows_of
+from suiro.connectors.postgres.binary import HEADER, TRAILER, nul_refused, rows_of
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.connectors.postgres.numerics import decimals_of
 from suiro.connectors.postgres.session import Session, connect, settings_for, told, translate, uri
@@ -273,12 +273,9 @@ def _copy_told(config: PostgresConfig, context: Context, batches: Sequence[pa.Re
 
 
 def _refuse_nul(batches: Sequence[pa.RecordBatch]) -> None:
-    """PostgreSQL's text can't hold the character NUL: name the column that has it."""
+    """Name the column with the character NUL, if one has it."""
     for batch in batches:
         for name, array in zip(batch.schema.names, batch.columns, strict=True):
             text = array.storage if isinstance(array, pa.ExtensionArray) else array
             if pa.types.is_string(text.type) and pc.any(pc.match_substring(text, "\0")).as_py():
-                raise DataError(
-                    f"column {name} holds text with the character NUL, which PostgreSQL can't store",
-                    hint="Leave the column out, or filter those rows out.",
-                )
+                raise nul_refused(name)

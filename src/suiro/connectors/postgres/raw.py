@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import psycopg
 
 from suiro.connectors.postgres.config import PostgresConfig
-from suiro.connectors.postgres.session import parameters, settings_for
+from suiro.connectors.postgres.session import parameters, settings_for, told
 from suiro.spi.context import Context
 
 Output = Callable[[bytes], Awaitable[None]]
@@ -34,15 +34,20 @@ def copy_out(
 ) -> Iterator[bytes]:
     """Yield the bytes that `copied` has a session write to its output, in pieces of PIECE_BYTES or more.
 
-    In the snapshot of another session, if given. psycopg.Error where the server refuses or goes away.
+    In the snapshot of another session, if given.
     """
     way = config.way(context)
     try:
-        with asyncio.Runner(loop_factory=lambda: _Loop(way.at)) as runner, _translated():
+        with (
+            asyncio.Runner(loop_factory=lambda: _Loop(way.at)) as runner,
+            told(config, context, "reading"),
+            _translated(),
+        ):
             copying = _Copying(config, copied)
             take_back = context.on_cancel(lambda: copying.cancel(runner.get_loop()))
             try:
-                runner.run(copying.begin(snapshot, version))
+                with way.told(), told(config, context, "reading"), _translated():
+                    runner.run(copying.begin(snapshot, version))
                 while (piece := runner.run(copying.next())) is not None:
                     context.check_cancelled()
                     yield piece

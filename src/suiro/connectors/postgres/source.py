@@ -177,8 +177,7 @@ class PostgresSource(HashingSource[PostgresConfig], OffersQueries, Summarises, S
             return session.copy_from_query(asked, output=output, format="binary")  # type: ignore[no-any-return]
 
         version = self._session.info.server_version
-        with told(self.config, self.context, "reading"):
-            yield from copy_out(self.config, self.context, copied, snapshot=self._snapshot, version=version)
+        yield from copy_out(self.config, self.context, copied, snapshot=self._snapshot, version=version)
         yield Checkpoint({})
 
     def canonical(self, stream: Stream, column: str, form: Form) -> str | None:
