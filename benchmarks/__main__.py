@@ -89,7 +89,7 @@ def _about(asked: argparse.Namespace) -> dict[str, Any]:
     given += [f"--skip '{name}'" for name in asked.skip]
     given += ["--no-peers"] * (not asked.peers) + ["--profile"] * asked.profile
     ours = {
-        name: importlib.metadata.version(name) for name in ("suiro", "pyarrow", "psycopg", "adbc-driver-postgresql")
+        name: importlib.metadata.version(name) for name in ("suiro", "pyarrow", "numpy", "psycopg", "asyncpg")
     }
     return {
         "date": report.now().date().isoformat(),

@@ -347,7 +347,7 @@ def test_sessions_of_one_source_share_a_tunnel_that_ends_with_the_last(sshd: Ssh
 def test_rows_cross_the_tunnel_both_ways(
     sshd: SshServer, postgres: PostgresServer, postgres_url: str, extra: dict[str, str]
 ) -> None:
-    """As binary COPY from PostgreSQL to PostgreSQL; with a cursor, through Arrow by ADBC."""
+    """As binary COPY from PostgreSQL to PostgreSQL; with a cursor, through Arrow."""
     there = postgres.create_database()
     try:
         with psycopg.connect(postgres_url) as session:
@@ -403,7 +403,7 @@ def test_a_tunnel_that_drops_while_rows_are_written_loses_and_doubles_none(
     ]
 
 
-@pytest.mark.parametrize("extra", [{}, {"cursor": "at"}], ids=["psycopg", "adbc"])
+@pytest.mark.parametrize("extra", [{}, {"cursor": "at"}], ids=["passing", "arrow"])
 def test_a_copy_through_a_tunnel_is_cancelled_at_once(
     sshd: SshServer, postgres_url: str, extra: dict[str, str]
 ) -> None:
@@ -493,7 +493,7 @@ def test_postgresql_is_who_its_certificate_says(
     refused(conn(tls_url, "require", stranger), ConfigError, "TLS with localhost failed")
 
 
-def test_rows_go_by_adbc_with_tls_through_the_tunnel(
+def test_rows_go_through_arrow_with_tls_through_the_tunnel(
     sshd: SshServer, tls_url: str, authority: Authority, postgres_url: str
 ) -> None:
     with psycopg.connect(tls_url) as session:

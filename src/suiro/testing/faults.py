@@ -42,16 +42,6 @@ STEPS: tuple[str, ...] = (
         f"duckdb:DuckDBPyConnection.{name}"
         for name in ("execute", "executemany", "sql", "query", "append", "begin", "commit", "rollback", "close")
     ),
-    *(
-        f"{module}:{name}"
-        for module in ("adbc_driver_manager", "adbc_driver_manager._lib")
-        for name in (
-            "AdbcStatement.execute_query",
-            "AdbcStatement.execute_update",
-            "AdbcConnection.commit",
-            "AdbcConnection.rollback",
-        )
-    ),
     "pyarrow.parquet:ParquetWriter.write_batch",
     "pyarrow.parquet:ParquetWriter.write_table",
     "pyarrow.parquet:ParquetWriter.close",

@@ -24,8 +24,8 @@ TRAILER: Final = b"\xff\xff"
 
 _ROWS: Final = 16_384  #: encoded at once, or fewer:
 _BYTES: Final = 4 * 2**20  #: in Arrow
-_EPOCH_DAYS: Final = 10_957  #: 2000-01-01, days since 1970-01-01
-_EPOCH_MICROSECONDS: Final = _EPOCH_DAYS * 86_400_000_000
+EPOCH_DAYS: Final = 10_957  #: 2000-01-01, days since 1970-01-01
+EPOCH_MICROSECONDS: Final = EPOCH_DAYS * 86_400_000_000
 _FIRST_MOMENT: Final = -2_440_588 * 86_400_000_000  #: microseconds since 1970; the last one is beyond 64 bits
 _NULL: Final = b"\xff\xff\xff\xff"  #: the length of a NULL
 _OID_OF: Final = {
@@ -189,7 +189,7 @@ def _string(rows: Numbers) -> pa.Array:
 
 def _days(days: Numbers, array: pa.Array, field: pa.Field) -> Numbers:
     """Dates as days since 2000-01-01. What is out of range is refused by the server."""
-    whole = days.astype(np.int64) - _EPOCH_DAYS
+    whole = days.astype(np.int64) - EPOCH_DAYS
     least, most = np.iinfo(np.int32).min, np.iinfo(np.int32).max
     wrong = whole <= least
     if logical_base(field) in MAY_BE_INFINITE:
@@ -204,7 +204,7 @@ def _days(days: Numbers, array: pa.Array, field: pa.Field) -> Numbers:
 def _moments(moments: Numbers, array: pa.Array, field: pa.Field) -> Numbers:
     """Timestamps as microseconds since 2000-01-01."""
     wrong = moments < _FIRST_MOMENT
-    found = moments - _EPOCH_MICROSECONDS
+    found = moments - EPOCH_MICROSECONDS
     if logical_base(field) in MAY_BE_INFINITE:
         later, earlier = moments == TIMESTAMP_INFINITY, moments == -TIMESTAMP_INFINITY
         wrong &= ~earlier

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from suiro.connectors.postgres.bulk import nan_refused
+from suiro.connectors.postgres.columns import nan_refused
 from suiro.connectors.postgres.numerics import decimals_of
 from suiro.toolkit.sql.unreadable import Unreadable
 

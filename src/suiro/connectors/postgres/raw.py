@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -31,7 +31,7 @@ _CLOSE_SECONDS: Final = 1.0  #: for the server to stop what it is doing; then th
 
 def copy_out(
     config: PostgresConfig, context: Context, copied: Copied, *, snapshot: str | None, version: int
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """Yield the bytes that `copied` has a session write to its output, in pieces of PIECE_BYTES or more.
 
     In the snapshot of another session, if given.
@@ -85,6 +85,7 @@ class _Copying:
         if snapshot is not None:
             await self._connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
         self._task = asyncio.create_task(self._copy(self._connection))
+        self._task.add_done_callback(lambda _: self._pieces.put_nowait(None))  # one cancelled at once never runs
         if self._cancelled:
             self._task.cancel()
 
@@ -114,11 +115,8 @@ class _Copying:
             loop.call_soon_threadsafe(self._task.cancel)
 
     async def _copy(self, connection: Any) -> None:
-        try:
-            await self._copied(connection, self._take)
-            self._pieces.put_nowait(b"".join(self._waiting))
-        finally:
-            self._pieces.put_nowait(None)
+        await self._copied(connection, self._take)
+        self._pieces.put_nowait(b"".join(self._waiting))
 
     async def _take(self, data: bytes) -> None:
         self._waiting.append(data)

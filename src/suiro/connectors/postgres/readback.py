@@ -12,7 +12,7 @@ from suiro.connectors.postgres.session import Session
 from suiro.connectors.postgres.tables import Relation, quote
 from suiro.connectors.postgres.types import Column
 from suiro.model.change import OP, SEQ
-from suiro.model.errors import ConfigError, DataError
+from suiro.model.errors import DataError
 from suiro.model.types import is_text
 from suiro.spi.context import Context
 from suiro.spi.destination import Staged
@@ -21,22 +21,13 @@ from suiro.spi.destination import Staged
 def held_rows(
     config: PostgresConfig, context: Context, session: Session, relation: Relation, staged: Staged
 ) -> Iterator[pa.RecordBatch]:
-    """The columns that were staged, and the marks of log reads; numerics as text where they were staged as text.
-
-    ConfigError for a column of lists that the driver doesn't read.
-    """
+    """The columns that were staged, and the marks of log reads; numerics as text where they were staged as text."""
     names = [*staged.table.schema.names, *(name for name in (OP, SEQ) if relation.column(name) is not None)]
     pairs = [_pair(relation, name, staged.table.schema) for name in names]
     asked = ", ".join(f"{_expression(column, field)} AS {quote(field.name)}" for column, field in pairs)
     schema = pa.schema([field for _, field in pairs])
     sql = f"SELECT {asked} FROM {relation.sql}"
-    try:
-        yield from bulk_read(config, context, sql, schema, None, session.info.server_version)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        lists = ", ".join(field.name for field in schema if pa.types.is_nested(field.type))
-        raise ConfigError(
-            f"lists can't be read back before they are published: {lists}", hint="Compare sums instead (--verify sums)."
-        ) from error
+    yield from bulk_read(config, context, sql, schema, None, session.info.server_version)
 
 
 def _pair(relation: Relation, name: str, staged: pa.Schema) -> tuple[Column, pa.Field]:

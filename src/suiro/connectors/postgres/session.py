@@ -6,7 +6,6 @@ import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 from psycopg import errors as pg
@@ -16,7 +15,6 @@ from psycopg.pq.abc import PGresult
 from suiro.connectors.postgres.config import PostgresConfig
 from suiro.model.errors import (
     AuthError,
-    Cancelled,
     ConfigError,
     ConnectionLost,
     DataError,
@@ -76,12 +74,6 @@ def connect(config: PostgresConfig, context: Context) -> Session:
         session.execute(settings_for(session.info.server_version))
     context.on_cancel(session.cancel_safe)
     return session
-
-
-def uri(config: PostgresConfig, way: Way) -> str:
-    """The connection as a libpq URI, secrets included; for drivers that take nothing else."""
-    given = {k: str(v) for k, v in parameters(config, way.at).items() if k != "client_encoding"}
-    return "postgresql:///?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
 
 
 def answer(session: Session) -> PGresult | None:
@@ -227,7 +219,10 @@ def _constraint(message: str, error: psycopg.Error) -> SuiroError:
 
 
 _KINDS: tuple[tuple[tuple[type[psycopg.Error], ...], Maker], ...] = (
-    ((pg.QueryCanceled,), lambda m, e: Cancelled(m)),
+    (
+        (pg.QueryCanceled,),  # by someone else: a cancelled run was told before
+        lambda m, e: ConnectionLost(m, hint="Run again, or allow the user a longer statement_timeout."),
+    ),
     ((pg.InsufficientPrivilege,), _auth),
     ((pg.DiskFull,), lambda m, e: TransientError(m, hint="Free space on the server and run again.")),
     ((pg.IntegrityError,), _constraint),

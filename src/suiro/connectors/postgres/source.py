@@ -198,9 +198,14 @@ class PostgresSource(HashingSource[PostgresConfig], OffersQueries, Summarises, S
 
     def _in_snapshot(self) -> Session:
         session = connect(self.config, self.context)
-        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if self._snapshot is not None:
-            session.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'".encode())
+        try:
+            with told(self.config, self.context, "opening a snapshot"):
+                session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                if self._snapshot is not None:
+                    session.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'".encode())
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def _from(self, selection: Selection) -> str:

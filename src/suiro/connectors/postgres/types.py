@@ -133,13 +133,11 @@ class Column:
         return self.inner[at : self.inner.index(")", at) + 1] if at >= 0 and not self.inner.endswith("[]") else ""
 
     def select(self, reference: str, field: pa.Field) -> str:
-        """The expression that reads the column so that `bulk.decode` gives `field`."""
+        """The expression that reads the column so that `bulk_read` gives `field`."""
         if self.base == "oid":
             return f"{reference}::int8"
         if self.base == "inet":
             return f"inet_out({reference})::text"  # the cast alone would add /32
-        if pa.types.is_decimal(field.type):
-            return f"numeric_send({reference})"  # half the work of its digits as text
         if pa.types.is_string(field.type) and self.base not in ("text", "varchar", "bpchar"):
             return f"{reference}::text"
         return reference
