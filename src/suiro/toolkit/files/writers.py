@@ -129,6 +129,7 @@ class ParquetWriter(FileWriter):
             compression=codec,
             compression_level=None if codec == "none" else level,
             use_dictionary=_repeating(self._waiting),
+            store_decimal_as_integer=True,
             write_page_checksum=True,
         )
         return self._writer
@@ -165,17 +166,25 @@ class ParquetWriter(FileWriter):
 
 
 def _repeating(batches: list[pa.RecordBatch]) -> list[str]:
-    """Columns of text and bytes whose values repeat in the first rows: a dictionary makes these small and quick."""
+    """Columns whose values repeat in the first rows: a dictionary makes these small and quick."""
     if not batches:
         return []
     sample = batches[0].slice(0, _SAMPLE)
-    return [
-        field.name
-        for field, column in zip(sample.schema, sample.columns, strict=True)
-        if (is_text(field.type) or is_bytes(field.type))
-        and not isinstance(column, pa.ExtensionArray)
-        and pc.count_distinct(column).as_py() * 10 <= len(column)
-    ]
+    pairs = zip(sample.schema, sample.columns, strict=True)
+    return [field.name for field, column in pairs if _repeats(column, field.type)]
+
+
+def _repeats(column: pa.Array, type_: pa.DataType) -> bool:
+    """Floats never do, since a dictionary might take the two zeros for one; views, which Arrow can't count, neither."""
+    if type_ in (pa.string_view(), pa.binary_view()):
+        return False
+    if is_text(type_) or is_bytes(type_):
+        often = 10
+    elif pa.types.is_integer(type_) or pa.types.is_decimal(type_) or pa.types.is_temporal(type_):
+        often = 3
+    else:
+        return False
+    return not isinstance(column, pa.ExtensionArray) and pc.count_distinct(column).as_py() * often <= len(column)
 
 
 class _TextWriter(FileWriter):
