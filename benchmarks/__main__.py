@@ -88,9 +88,7 @@ def _about(asked: argparse.Namespace) -> dict[str, Any]:
     given = [f"--only {asked.only}"] * bool(asked.only) + [f"--rows {asked.rows} --repeat {asked.repeat}"]
     given += [f"--skip '{name}'" for name in asked.skip]
     given += ["--no-peers"] * (not asked.peers) + ["--profile"] * asked.profile
-    ours = {
-        name: importlib.metadata.version(name) for name in ("suiro", "pyarrow", "numpy", "psycopg", "asyncpg")
-    }
+    ours = {name: importlib.metadata.version(name) for name in ("suiro", "pyarrow", "numpy", "psycopg", "asyncpg")}
     return {
         "date": report.now().date().isoformat(),
         "commit": commit,

@@ -5,5 +5,5 @@ from __future__ import annotations
 import os
 
 EVERY = bool(os.environ.get("SUIRO_EVERY_STEP"))
-STRIDE = 1 if EVERY else 3
-SELDOM = 1 if EVERY else 6  #: where another test dies before the same steps of the same code
+STRIDE = 1 if EVERY else 4
+SELDOM = 1 if EVERY else 8  #: where another test dies before the same steps of the same code
