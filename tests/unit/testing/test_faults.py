@@ -100,6 +100,15 @@ with psycopg.connect(target) as c:
     assert steps(script, postgres_url) == [1] * 4
 
 
+def test_a_call_of_a_class_that_is_not_written_in_python_is_a_step() -> None:
+    script = """
+import collections
+hook(lambda *what: seen.append(what), ["collections:OrderedDict.popitem"])
+print(count(collections.OrderedDict(a=1).popitem))
+"""
+    assert steps(script) == [1]
+
+
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_clock_kills_before_its_step(at: int, tmp_path: Path) -> None:
     script = f"""

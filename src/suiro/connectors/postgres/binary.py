@@ -28,7 +28,7 @@ EPOCH_DAYS: Final = 10_957  #: 2000-01-01, days since 1970-01-01
 EPOCH_MICROSECONDS: Final = EPOCH_DAYS * 86_400_000_000
 _FIRST_MOMENT: Final = -2_440_588 * 86_400_000_000  #: microseconds since 1970; the last one is beyond 64 bits
 _NULL: Final = b"\xff\xff\xff\xff"  #: the length of a NULL
-_OID_OF: Final = {
+OID_OF: Final = {
     "boolean": 16,
     "bytea": 17,
     "bigint": 20,
@@ -36,6 +36,8 @@ _OID_OF: Final = {
     "integer": 23,
     "text": 25,
     "json": 114,
+    "character": 1042,
+    "character varying": 1043,
     "real": 700,
     "double precision": 701,
     "date": 1082,
@@ -44,6 +46,7 @@ _OID_OF: Final = {
     "timestamp with time zone": 1184,
     "numeric": 1700,
     "uuid": 2950,
+    "jsonb": 3802,
 }  #: pg_type.oid, the same in all databases
 
 Numbers = npt.NDArray[Any]
@@ -274,7 +277,7 @@ def _content(array: pa.Array) -> memoryview:
 def _lists(array: pa.Array, field: pa.Field) -> list[pa.Array]:
     """One-dimensional arrays: dimensions, flags and the elements' type; length and lower bound; the elements."""
     inner = pa.field(field.name, array.type.value_type)
-    oid = _OID_OF[sql_type(inner).split("(", 1)[0]]
+    oid = OID_OF[sql_type(inner).split("(", 1)[0]]
     counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     elements = _column(array.flatten(), inner)
     joined = elements[0] if len(elements) == 1 else pc.binary_join_element_wise(*elements, pa.scalar(b"", pa.binary()))

@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from suiro.connectors.postgres.binary import EPOCH_DAYS, EPOCH_MICROSECONDS, HEADER, TRAILER
+from suiro.connectors.postgres.binary import EPOCH_DAYS, EPOCH_MICROSECONDS, HEADER, OID_OF, TRAILER
 from suiro.connectors.postgres.numerics import decimals_of
 from suiro.model.errors import DataError, InternalError
 from suiro.model.types import DATE_INFINITY, TIMESTAMP_INFINITY
 
-MARK: Final = "(-67176963)::int4"  #: the first column of a query whose rows are read here
+_MARK: Final = -67_176_963
+MARK: Final = f"({_MARK})::int4"  #: the first column of a query whose rows are read here
 BATCH_BYTES: Final = 2 * 2**20  #: of COPY; one row, if it is longer
 
 _STEP_BYTES: Final = 64 * 2**20  #: by which a row that is longer than a batch is waited for
-_MARK: Final = -67_176_963
 _MARK_BYTES: Final = _MARK.to_bytes(4, "big", signed=True)  #: none of them stands in UTF-8
 _SEARCHED: Final = 2**17  #: bytes at once: what comes of them stays in the processor's cache
 _MARKED: Final = 10  #: bytes of a row to the end of its mark: number of columns, length, mark
@@ -187,16 +187,20 @@ def _whole(starts: Numbers, ends: Numbers, size: int) -> Numbers | slice:
 # -- types -----------------------------------------------------------------------------------------------------------
 
 _NUMBERS: Final = {
-    20: (">i8", pa.int64()),
-    21: (">i2", pa.int16()),
-    23: (">i4", pa.int32()),
-    700: (">f4", pa.float32()),
-    701: (">f8", pa.float64()),
-    1083: (">i8", pa.time64("us")),
-}  #: pg_type.oid, the same in all databases
-_TEXTS: Final = frozenset({25, 114, 1042, 1043})
-_MOMENTS: Final = {1114: pa.timestamp("us"), 1184: pa.timestamp("us", "UTC")}
-_BOOL, _BYTEA, _DATE, _NUMERIC, _UUID, _JSONB = 16, 17, 1082, 1700, 2950, 3802
+    OID_OF["bigint"]: (">i8", pa.int64()),
+    OID_OF["smallint"]: (">i2", pa.int16()),
+    OID_OF["integer"]: (">i4", pa.int32()),
+    OID_OF["real"]: (">f4", pa.float32()),
+    OID_OF["double precision"]: (">f8", pa.float64()),
+    OID_OF["time without time zone"]: (">i8", pa.time64("us")),
+}
+_MOMENTS: Final = {
+    OID_OF["timestamp without time zone"]: pa.timestamp("us"),
+    OID_OF["timestamp with time zone"]: pa.timestamp("us", "UTC"),
+}
+_TEXTS: Final = frozenset(OID_OF[name] for name in ("text", "json", "character", "character varying"))
+_BOOL, _BYTEA, _DATE = OID_OF["boolean"], OID_OF["bytea"], OID_OF["date"]
+_NUMERIC, _UUID, _JSONB = OID_OF["numeric"], OID_OF["uuid"], OID_OF["jsonb"]
 
 
 def _decoded(values: _Values, oid: int, field: pa.Field) -> pa.Array:
